@@ -1,0 +1,106 @@
+"""Cases: what a person must look at, because money is there that no rule may decide about.
+
+Owns the table of cases. One case for one thing, however often it is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import orjson
+
+from bursar import errors
+from bursar.db.connections import Connection
+
+CaseKind = Literal["unmatched", "mismatch", "excess", "duplicate", "dead", "unknown", "drift"]
+
+OPEN = """
+insert into cases (kind, reference, customer_id, payment_id, amount_minor, currency, summary,
+    detail, opened_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9)
+on conflict (kind, reference) do nothing
+"""
+
+FIELDS = """id, kind, reference, state, customer_id, payment_id, amount_minor, currency, summary,
+    detail, resolution, opened_at, resolved_at"""
+
+LIST = f"""
+select {FIELDS} from cases
+where ($1::text is null or state = $1) and ($2::bigint is null or id < $2)
+order by id desc limit $3
+"""  # noqa: S608 - FIELDS is a constant above
+
+SHOW = f"select {FIELDS} from cases where id = $1"  # noqa: S608 - likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A case to open, unless it is there. `reference` names the thing, such as `intent:pi_1`."""
+
+    kind: CaseKind
+    reference: str
+    summary: str
+    customer_id: int | None = None
+    payment_id: int | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    detail: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as a person reads it."""
+
+    id: int
+    kind: str
+    reference: str
+    state: str
+    customer_id: int | None
+    payment_id: int | None
+    amount_minor: int | None
+    currency: str | None
+    summary: str
+    detail: dict[str, object]
+    resolution: str | None
+    opened_at: datetime
+    resolved_at: datetime | None
+
+
+async def open_cases(conn: Connection, openings: Sequence[Opening], *, at: datetime) -> None:
+    """Open each case once."""
+    for case in sorted(openings, key=lambda case: (case.kind, case.reference)):
+        await conn.execute(
+            OPEN,
+            case.kind,
+            case.reference,
+            case.customer_id,
+            case.payment_id,
+            case.amount_minor,
+            case.currency,
+            case.summary,
+            orjson.dumps(case.detail or {}).decode(),
+            at,
+        )
+
+
+async def list_cases(
+    conn: Connection, *, state: str | None = None, before: int | None = None, limit: int = 50
+) -> list[Case]:
+    """Cases newest first; `state` is open or resolved."""
+    return [_case(dict(row)) for row in await conn.fetch(LIST, state, before, limit)]
+
+
+async def get_case(conn: Connection, case_id: int) -> Case:
+    """Raises NotFound."""
+    row = await conn.fetchrow(SHOW, case_id)
+    if row is None:
+        raise errors.NotFound(f"There is no case {case_id}.")
+    return _case(dict(row))
+
+
+def _case(fields: dict[str, object]) -> Case:
+    fields["detail"] = orjson.loads(str(fields["detail"]))
+    return Case(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,50 @@
+"""Which function handles what: the table of contents of everything that happens later.
+
+`handle` is a message's one transaction, `TIMERS` what falls due. Called by the worker alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from bursar.billing import checkouts, settle
+from bursar.clock import Clock
+from bursar.db import Database
+from bursar.db.connections import Connection
+from bursar.messages import inbox
+from bursar.messages.inbox import Claimed
+from bursar.providers.port import Facts, Ignored, PaymentFacts, Provider
+
+Providers = Mapping[str, Provider]
+Timer = Callable[[Database, Providers, str, Clock], Awaitable[None]]
+
+
+async def handle(
+    conn: Connection,
+    message: Claimed,
+    facts: list[Facts],
+    *,
+    clock: Clock,
+    fetched: bool,
+) -> None:
+    """Settle what a message says and close it, in one transaction.
+
+    Raises settle.FactsMissing when the provider must be asked first, inbox.LeaseLost when another
+    worker has the message: in both cases nothing of it may stand.
+    """
+    said = [fact for fact in facts if isinstance(fact, PaymentFacts)]
+    at = clock.now()
+    if not said:
+        reason = next((f.reason for f in facts if isinstance(f, Ignored)), None)
+        await inbox.finish(conn, message, "ignored", at=at, reason=reason)
+        return
+    settled = await settle.settle(conn, said, at=at, fetched=fetched)
+    if settled.payment_ids:
+        await inbox.finish(conn, message, "done", at=at, payment_id=settled.payment_ids[0])
+    elif any(fact.captured_minor for fact in said):
+        await inbox.finish(conn, message, "done", at=at, reason="unmatched money: see the cases")
+    else:
+        await inbox.finish(conn, message, "ignored", at=at, reason="not a payment of ours")
+
+
+TIMERS: dict[str, Timer] = {checkouts.CHECK_TIMER: checkouts.check}

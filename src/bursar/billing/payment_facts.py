@@ -1,0 +1,202 @@
+"""How facts merge into a payment, and whether what was paid is what was asked. Pure.
+
+Merging is the greatest of what is known, never the last of what came: the same facts in any order,
+any number of times, give the same row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from bursar.providers.port import Line, PaymentFacts, PaymentState, Totals
+
+# Pending, processing and failed share a rank, for a buyer may try another card on the same intent:
+# there the latest word counts. Above them each rank beats the lower ones whatever the time.
+RANK: dict[PaymentState, int] = {
+    "pending": 0,
+    "processing": 0,
+    "failed": 0,
+    "authorized": 1,
+    "expired": 2,
+    "canceled": 2,
+    "completed": 3,
+}
+# Providers tell time in seconds; within one second the state further along counts.
+WITHIN_A_SECOND: tuple[PaymentState, ...] = (
+    "pending",
+    "processing",
+    "failed",
+    "authorized",
+    "expired",
+    "canceled",
+    "completed",
+)
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The part of a payment that facts change, and what they are held against."""
+
+    customer_id: int
+    id: int
+    reference: str
+    provider: str
+    kind: str
+    state: PaymentState
+    state_at: datetime | None
+    amount_minor: int
+    currency: str
+    captured_minor: int
+    unit: str | None
+    credits: int
+    snapshot: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    mismatch: str | None
+    session_id: str | None
+    session_url: str | None
+    payment_intent_id: str | None
+    receipt_url: str | None
+    description: str | None
+    completed_at: datetime | None
+
+    @property
+    def totals(self) -> Totals | None:
+        """What the checkout came to, once a fact has told."""
+        known = self.facts.get("totals")
+        if known is None:
+            return None
+        lines = tuple(Line(*line) for line in known["lines"])
+        return Totals(lines, **{name: known[name] for name in known if name != "lines"})
+
+
+def row_of(fields: dict[str, Any]) -> Row:
+    """A row from the columns of a locked payment."""
+    picked = {name: fields[name] for name in Row.__slots__}
+    picked["reference"] = str(picked["reference"])
+    picked["snapshot"] = orjson.loads(picked["snapshot"])
+    picked["facts"] = orjson.loads(picked["facts"])
+    return Row(**picked)
+
+
+def names(fact: PaymentFacts) -> list[tuple[str, str, str]]:
+    """(provider, kind, id) of everything that a fact names, the surest first."""
+    named = [
+        ("bursar", "reference", fact.reference),
+        (fact.provider, "session", fact.session_id),
+        (fact.provider, "intent", fact.payment_intent_id),
+        (fact.provider, "charge", fact.charge_id),
+    ]
+    return [(provider, kind, ref) for provider, kind, ref in named if ref]
+
+
+def fits(row: Row, fact: PaymentFacts) -> bool:
+    """Whether a fact that names this payment can be about it.
+
+    Metadata can be copied by hand in a dashboard: a second session or intent that carries our
+    reference is other money, and waits in a case.
+    """
+    if row.provider != fact.provider:
+        return False
+    if fact.session_id and row.session_id and fact.session_id != row.session_id:
+        return False
+    return not (
+        fact.payment_intent_id
+        and row.payment_intent_id
+        and fact.payment_intent_id != row.payment_intent_id
+    )
+
+
+def merged(row: Row, fact: PaymentFacts) -> Row:
+    """The row with one more fact in it."""
+    state, state_at = row.state, row.state_at
+    if fact.state is not None and _order(fact.state, fact.at) > _order(state, state_at):
+        state, state_at = fact.state, fact.at
+    completed_at = row.completed_at
+    if fact.state == "completed" and (completed_at is None or fact.at < completed_at):
+        completed_at = fact.at
+    return replace(
+        row,
+        state=state,
+        state_at=state_at,
+        captured_minor=max(row.captured_minor, fact.captured_minor or 0),
+        session_id=row.session_id or fact.session_id,
+        session_url=row.session_url or fact.session_url,
+        payment_intent_id=row.payment_intent_id or fact.payment_intent_id,
+        receipt_url=row.receipt_url or fact.receipt_url,
+        completed_at=completed_at,
+        facts=_merged_facts(row.facts, fact),
+    )
+
+
+def mismatch(row: Row) -> str | None:
+    """What differs between what was asked and what was paid; None when all agrees.
+
+    Expects totals. Prices, quantities, subtotal and currency must be the snapshot's, and the total
+    must come out of them. A price of the buyer's own choice is compared by its amount.
+    """
+    totals = row.totals
+    if totals is None:
+        return "the provider does not say what was bought"
+    asked = row.snapshot
+    currency = row.facts.get("currency")
+    if currency != asked["currency"]:
+        return f"currency {currency}, asked was {asked['currency']}"
+    bought = sorted((line.price_id or "", line.quantity) for line in totals.lines)
+    wanted = sorted((line["price_id"] or "", line["quantity"]) for line in asked["lines"])
+    if any(line["price_id"] is None for line in asked["lines"]):
+        bought = [("", quantity) for _, quantity in bought]
+    if bought != wanted:
+        return f"bought {bought}, asked was {wanted}"
+    if totals.subtotal_minor != asked["subtotal_minor"]:
+        return f"subtotal {totals.subtotal_minor}, asked was {asked['subtotal_minor']}"
+    due = totals.subtotal_minor - totals.discount_minor + totals.tax_added_minor
+    if totals.total_minor != due:
+        return f"total {totals.total_minor}, reckoned was {due}"
+    if row.captured_minor > totals.total_minor:
+        return f"captured {row.captured_minor}, more than the total {totals.total_minor}"
+    return None
+
+
+def credits_due(row: Row) -> int:
+    """Credits that the merged facts entitle to: all on full payment, in proportion on a part."""
+    totals = row.totals
+    if row.state != "completed" or totals is None or row.mismatch:
+        return 0
+    if totals.total_minor == 0 or row.captured_minor >= totals.total_minor:
+        return row.credits
+    return row.credits * row.captured_minor // totals.total_minor
+
+
+def _order(state: PaymentState, at: datetime | None) -> tuple[int, datetime, int]:
+    return (RANK[state], at or BEGINNING, WITHIN_A_SECOND.index(state))
+
+
+def _merged_facts(known: Mapping[str, Any], fact: PaymentFacts) -> dict[str, Any]:
+    facts = dict(known)
+    if fact.totals is not None:
+        facts["totals"] = {
+            "lines": [
+                [line.price_id, line.quantity, line.subtotal_minor] for line in fact.totals.lines
+            ],
+            "subtotal_minor": fact.totals.subtotal_minor,
+            "discount_minor": fact.totals.discount_minor,
+            "tax_added_minor": fact.totals.tax_added_minor,
+            "total_minor": fact.totals.total_minor,
+        }
+    if fact.currency is not None:
+        # Two currencies for one payment are kept side by side, which nothing asked for matches.
+        seen = {fact.currency, *str(known.get("currency", fact.currency)).split("+")}
+        facts["currency"] = "+".join(sorted(seen))
+    if fact.charge_id is not None and fact.captured_minor:
+        facts["charge_id"] = fact.charge_id
+    if fact.failure is not None:
+        at = fact.at.isoformat()
+        if (at, fact.failure) >= (known.get("failure_at", ""), known.get("failure", "")):
+            facts["failure"], facts["failure_at"] = fact.failure, at
+    return facts

@@ -1,0 +1,351 @@
+"""Payments: rows that are merged facts. Owns payments and, with customers, provider_refs.
+
+`merge` is monotone: union by id, maximum of cumulative amounts, ranked states. So duplicates, any
+order, the success page, polling and reconciliation all end the same. It posts no credits and opens
+no case: settle does, from the merged row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+from asyncpg import Record
+
+from bursar import errors
+from bursar.billing import payment_facts
+from bursar.billing.payment_facts import Row
+from bursar.db.connections import Connection
+from bursar.providers.port import PaymentFacts
+
+Opening = Literal["opening", "open", "refused", "unknown"]
+Status = Literal[
+    "pending",
+    "processing",
+    "authorized",
+    "completed",
+    "failed",
+    "expired",
+    "canceled",
+    "partially_refunded",
+    "refunded",
+    "disputed",
+]
+
+COLUMNS = """p.customer_id, p.id, p.reference, p.user_id, p.provider, p.kind, p.opening, p.state,
+    p.state_at, p.amount_minor, p.currency, p.captured_minor, p.refunded_minor,
+    p.refund_pending_minor, p.disputed_minor, p.unit, p.credits, p.snapshot, p.facts, p.mismatch,
+    p.request, p.session_id, p.session_url, p.payment_intent_id, p.receipt_url, p.description,
+    p.metadata, p.expires_at, p.created_at, p.completed_at"""
+
+# The row, and the two names by which anything will find it, are committed together.
+INTEND = """
+with made as (
+    insert into payments (customer_id, reference, user_id, provider, kind, amount_minor, currency,
+        unit, credits, snapshot, request, description, metadata, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11::jsonb, $12, $13::jsonb, $14)
+    returning customer_id, id, reference
+), refs as (
+    insert into provider_refs (provider, kind, ref, customer_id, target_id)
+    select 'bursar', 'reference', reference::text, customer_id, id from made
+    union all
+    select 'bursar', 'payment', id::text, customer_id, id from made
+)
+select id from made
+"""
+
+OPENED = """
+update payments set opening = 'open', session_id = $3, session_url = $4, expires_at = $5,
+    payment_intent_id = coalesce(payment_intent_id, $6)
+where customer_id = $1 and id = $2
+"""
+
+ENDED = """
+update payments set opening = $3,
+    state = case when $3 = 'refused' and state = 'pending' then 'canceled' else state end
+where customer_id = $1 and id = $2 and opening <> 'open'
+"""
+
+ADD_REFS = """
+insert into provider_refs (provider, kind, ref, customer_id, target_id)
+select $1, kind, ref, $4, $5 from unnest($2::text[], $3::text[]) as t (kind, ref)
+on conflict do nothing
+"""
+
+FIND_REFS = """
+select r.provider, r.kind, r.ref, r.customer_id, r.target_id
+from unnest($1::text[], $2::text[], $3::text[]) as t (provider, kind, ref)
+join provider_refs r using (provider, kind, ref)
+where r.target_id is not null
+"""
+
+LOCK = f"""
+select {COLUMNS} from unnest($1::bigint[], $2::bigint[]) as t (customer_id, id)
+join payments p using (customer_id, id)
+order by p.customer_id, p.id
+for update of p
+"""  # noqa: S608 - COLUMNS is a constant above
+
+SAVE = """
+update payments set state = $3, state_at = $4, captured_minor = $5, facts = $6::jsonb,
+    session_id = $7, session_url = $8, payment_intent_id = $9, receipt_url = $10,
+    completed_at = $11, mismatch = $12
+where customer_id = $1 and id = $2
+"""
+
+GET = f"""
+select {COLUMNS} from payments p where p.customer_id = $1 and p.id = $2
+"""  # noqa: S608 - likewise
+
+FIND_BY_REF = f"""
+select {COLUMNS} from provider_refs r
+join payments p on p.customer_id = r.customer_id and p.id = r.target_id
+where r.provider = $1 and r.kind = $2 and r.ref = $3
+"""  # noqa: S608 - likewise
+
+LIST = f"""
+select {COLUMNS} from payments p
+where p.customer_id = $1 and ($2::text is null or p.provider = $2)
+    and ($3::bigint is null or p.id < $3)
+order by p.id desc
+limit $4
+"""  # noqa: S608 - likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """A payment as it stands. Amounts in minor units of `currency`, credits in the unit's parts."""
+
+    id: int
+    customer_id: int
+    user_id: str | None
+    provider: str
+    kind: str
+    reference: str
+    opening: Opening
+    state: str
+    amount_minor: int
+    currency: str
+    captured_minor: int
+    refunded_minor: int
+    refund_pending_minor: int
+    disputed_minor: int
+    unit: str | None
+    credits: int
+    session_id: str | None
+    session_url: str | None
+    payment_intent_id: str | None
+    description: str | None
+    receipt_url: str | None
+    failure: str | None
+    mismatch: str | None
+    metadata: dict[str, str]
+    snapshot: Mapping[str, Any]
+    request: Mapping[str, Any]
+    expires_at: datetime | None
+    created_at: datetime
+    completed_at: datetime | None
+
+    @property
+    def status(self) -> Status:
+        """The public status: disputed before refunded before partly refunded before the state."""
+        if self.disputed_minor:
+            return "disputed"
+        if self.refunded_minor and self.refunded_minor >= self.captured_minor:
+            return "refunded"
+        if self.refunded_minor:
+            return "partially_refunded"
+        return self.state  # type: ignore[return-value]
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be expected of the buyer."""
+        return self.state in ("completed", "expired", "canceled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A payment to begin. `snapshot` is what is asked, `request` what the provider will be told."""
+
+    customer_id: int
+    reference: UUID
+    user_id: str
+    provider: str
+    kind: Literal["checkout", "intent"]
+    amount_minor: int
+    currency: str
+    unit: str
+    credits: int
+    snapshot: Mapping[str, Any]
+    request: Mapping[str, Any]
+    description: str | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What `merge` made of the facts: the rows they touched, and the facts that fit none."""
+
+    rows: list[Row]
+    unmatched: list[PaymentFacts]
+
+
+async def begin(conn: Connection, intent: Intent, *, at: datetime) -> int:
+    """Store a payment before the provider is called; returns its id."""
+    payment_id: int = await conn.fetchval(
+        INTEND,
+        intent.customer_id,
+        intent.reference,
+        intent.user_id,
+        intent.provider,
+        intent.kind,
+        intent.amount_minor,
+        intent.currency,
+        intent.unit,
+        intent.credits,
+        _json(intent.snapshot),
+        _json(intent.request),
+        intent.description,
+        _json(intent.metadata),
+        at,
+    )
+    return payment_id
+
+
+async def opened(
+    conn: Connection,
+    payment: Payment,
+    *,
+    session_id: str,
+    session_url: str,
+    expires_at: datetime,
+    payment_intent_id: str | None,
+) -> None:
+    """Store what the provider opened."""
+    await conn.execute(
+        OPENED,
+        payment.customer_id,
+        payment.id,
+        session_id,
+        session_url,
+        expires_at,
+        payment_intent_id,
+    )
+    refs = {"session": session_id, "intent": payment_intent_id}
+    await _add_refs(conn, payment.provider, refs, payment.customer_id, payment.id)
+
+
+async def not_opened(conn: Connection, payment: Payment, opening: Opening) -> None:
+    """Store that the provider refused (`refused`, which ends it) or did not answer (`unknown`)."""
+    await conn.execute(ENDED, payment.customer_id, payment.id, opening)
+
+
+async def merge(conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime) -> Merged:
+    """Merge facts into the payments they are about, and lock those rows."""
+    wanted = [name for fact in facts for name in payment_facts.names(fact)]
+    found = await conn.fetch(
+        FIND_REFS, [n[0] for n in wanted], [n[1] for n in wanted], [n[2] for n in wanted]
+    )
+    where = {
+        (r["provider"], r["kind"], r["ref"]): (r["customer_id"], r["target_id"]) for r in found
+    }
+    keys = sorted(set(where.values()))
+    locked = await conn.fetch(LOCK, [k[0] for k in keys], [k[1] for k in keys])
+    rows = {(r["customer_id"], r["id"]): payment_facts.row_of(dict(r)) for r in locked}
+    unmatched: list[PaymentFacts] = []
+    for fact in facts:
+        key = next((where[n] for n in payment_facts.names(fact) if n in where), None)
+        if key is None or not payment_facts.fits(rows[key], fact):
+            unmatched.append(fact)
+            continue
+        rows[key] = payment_facts.merged(rows[key], fact)
+        refs = {
+            "session": fact.session_id,
+            "intent": fact.payment_intent_id,
+            "charge": fact.charge_id,
+        }
+        await _add_refs(conn, fact.provider, refs, *key)
+    return Merged(list(rows.values()), unmatched)
+
+
+async def save(conn: Connection, row: Row) -> None:
+    """Write a merged row back."""
+    await conn.execute(
+        SAVE,
+        row.customer_id,
+        row.id,
+        row.state,
+        row.state_at,
+        row.captured_minor,
+        _json(row.facts),
+        row.session_id,
+        row.session_url,
+        row.payment_intent_id,
+        row.receipt_url,
+        row.completed_at,
+        row.mismatch,
+    )
+
+
+async def get_payment(conn: Connection, customer_id: int, payment_id: int) -> Payment:
+    """A payment of this customer. Raises NotFound, for another's as for none."""
+    row = await conn.fetchrow(GET, customer_id, payment_id)
+    if row is None:
+        raise errors.NotFound("There is no such payment.")
+    return _payment(row)
+
+
+async def find_by_session(conn: Connection, provider: str, session_id: str) -> Payment | None:
+    """The payment that a provider's checkout session is for."""
+    row = await conn.fetchrow(FIND_BY_REF, provider, "session", session_id)
+    return _payment(row) if row else None
+
+
+async def find_by_reference(conn: Connection, reference: str) -> Payment | None:
+    """The payment under our own reference."""
+    row = await conn.fetchrow(FIND_BY_REF, "bursar", "reference", reference)
+    return _payment(row) if row else None
+
+
+async def list_payments(
+    conn: Connection,
+    customer_id: int,
+    *,
+    provider: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[Payment]:
+    """A customer's payments newest first, from the one below id `before` on."""
+    rows = await conn.fetch(LIST, customer_id, provider, before, limit)
+    return [_payment(row) for row in rows]
+
+
+async def _add_refs(
+    conn: Connection,
+    provider: str,
+    refs: Mapping[str, str | None],
+    customer_id: int,
+    payment_id: int,
+) -> None:
+    present = [(kind, ref) for kind, ref in refs.items() if ref]
+    if present:
+        kinds, names = [p[0] for p in present], [p[1] for p in present]
+        await conn.execute(ADD_REFS, provider, kinds, names, customer_id, payment_id)
+
+
+def _payment(row: Record) -> Payment:
+    fields: dict[str, Any] = dict(row)
+    facts = orjson.loads(fields.pop("facts"))
+    fields.pop("state_at")
+    fields["reference"] = str(fields["reference"])
+    for name in ("snapshot", "request", "metadata"):
+        fields[name] = orjson.loads(fields[name])
+    return Payment(**fields, failure=facts.get("failure"))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(dict(value)).decode()

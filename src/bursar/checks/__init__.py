@@ -1,0 +1,1 @@
+"""Checks: the audit of this database's invariants. Reads only."""

@@ -1,0 +1,136 @@
+"""Bodies: read whole within a limit, as JSON in the strict sense, into a model that is strict too.
+
+What passes here is safe to store: text without NUL or lone surrogates, numbers that are numbers,
+no name twice. It never reads a body before it is told to, so that who asks is decided first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.types import Receive, Scope
+
+from bursar import errors
+from bursar.entrypoints.api.problems import Refusal, invalid
+
+BODY_BYTES_MAX = 64 * 1024
+DEPTH_MAX = 20
+
+JSON_TYPE = re.compile(rb'application/json\s*(?:;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def check_headers(scope: Scope, limit: int) -> None:
+    """Refuse by the headers alone what need not be read. Raises Refusal (415, 413)."""
+    types = []
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value[:20]) > limit):
+            raise Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
+        if name == b"content-type":
+            types.append(value)
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise Refusal("unsupported_media_type")
+    if len(types) != 1 or not JSON_TYPE.fullmatch(types[0].strip()):
+        raise Refusal("unsupported_media_type")
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole; nobody waits for an answer."""
+
+
+async def read(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises Refusal past `limit` bytes, without reading on, and Disconnected."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        # One piece is what small bodies are; it needs no copying.
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
+        return body
+    parts = bytearray()
+    while True:
+        if message["type"] != "http.request":
+            raise Disconnected
+        parts += message.get("body", b"")
+        if len(parts) > limit:
+            raise Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
+        if not message.get("more_body"):
+            return bytes(parts)
+        message = await receive()
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def parse(body: bytes) -> Any:
+    """JSON as RFC 8259 has it, in UTF-8 without a byte order mark.
+
+    NaN, infinite numbers, a name twice in one object, absurd depth and absurd digits are
+    refused. Raises Refusal.
+    """
+    try:
+        value = json.loads(
+            body.decode(), object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float
+        )
+    except (ValueError, RecursionError):
+        raise Refusal("json_invalid") from None
+    _check(value, "", 0)
+    return value
+
+
+def _check(value: Any, place: str, depth: int) -> None:
+    """Raise errors.Invalid for text that PostgreSQL can't store, Refusal for absurd depth."""
+    if depth > DEPTH_MAX:
+        raise Refusal("json_invalid", f"The body is nested deeper than {DEPTH_MAX} levels.")
+    if isinstance(value, str):
+        if UNSTORABLE.search(value):
+            entry = {
+                "field": place,
+                "code": "string_unstorable",
+                "message": "Text must not contain NUL or a lone surrogate",
+            }
+            raise errors.Invalid(f"{place}: {entry['message']}.", errors=[entry])
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _check(name, place, depth + 1)
+            _check(part, f"{place}.{name}" if place else name, depth + 1)
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            _check(part, f"{place}.{position}", depth + 1)
+
+
+def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """A dependency that reads the body into `model`; place it after the one that says who asks."""
+
+    async def read_model(request: Request) -> M:
+        check_headers(request.scope, BODY_BYTES_MAX)
+        value = parse(await read(request.receive, BODY_BYTES_MAX))
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            raise invalid([dict(entry) for entry in found]) from None
+
+    return read_model

@@ -1,0 +1,191 @@
+"""What the success page says of a payment: the state, the money, the credits, the next act. Pure.
+
+Only a completed payment is called paid, and every other one says whether the card was charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bursar.billing.catalog import Unit
+from bursar.billing.payments import Payment
+from bursar.entrypoints.web.badges import Badge, payment_badge
+from bursar.entrypoints.web.figures import amount_of
+from bursar.ledger.balances import PostingRow
+from bursar.money import format_credits, format_money
+
+NOT_CHARGED = "You were not charged."
+
+# What a decline means for the buyer. What a bank keeps to itself is never said more closely.
+DECLINES = {
+    "insufficient_funds": (
+        f"Your card does not have enough money for this payment. {NOT_CHARGED} Use another card."
+    ),
+    "expired_card": f"This card has expired. {NOT_CHARGED} Use another card.",
+    "incorrect_cvc": (
+        f"The security code is not right. {NOT_CHARGED} Check the 3 digits on the back."
+    ),
+    "incorrect_number": (
+        f"The card number is not right. {NOT_CHARGED} Check it against your card."
+    ),
+    "authentication_required": (
+        f"Your bank did not confirm the payment. {NOT_CHARGED} Try again or use another card."
+    ),
+}
+DECLINES["invalid_cvc"] = DECLINES["incorrect_cvc"]
+DECLINES["invalid_number"] = DECLINES["incorrect_number"]
+DECLINES["payment_intent_authentication_failure"] = DECLINES["authentication_required"]
+DECLINED = (
+    f"Your bank declined the payment and gave no reason. {NOT_CHARGED} "
+    "Use another card, or ask your bank."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """Credits that a payment brought, and the balance before and after it."""
+
+    brought: str
+    before: str
+    after: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Where to go next: a link that reads as a button."""
+
+    words: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A payment's state in words. `waiting` says that it will change by itself."""
+
+    heading: str
+    sentence: str
+    badge: Badge
+    amount: str
+    name: str
+    act: Act
+    payment_id: int
+    waiting: bool = False
+    credited: Credited | None = None
+    receipt_url: str | None = None
+
+
+def credited(posting: PostingRow | None, unit: Unit | None) -> Credited | None:
+    """The balance around a purchase, from its own ledger posting.
+
+    None until the posting is there, and when part of it paid a debt: then the two balances don't
+    differ by what was bought, and a page that showed them would look wrong.
+    """
+    if posting is None or unit is None:
+        return None
+    return Credited(
+        brought=amount_of(posting.amount, unit),
+        before=format_credits(posting.balance_after - posting.amount, unit.decimals),
+        after=format_credits(posting.balance_after, unit.decimals),
+        label=unit.label,
+    )
+
+
+def purchase_of(payment: Payment, postings: Sequence[PostingRow]) -> PostingRow | None:
+    """The posting by which a payment's credits came, among those given."""
+    for posting in postings:
+        if posting.payment_id == payment.id and posting.type == "purchase":
+            return posting
+    return None
+
+
+def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | None) -> Outcome:
+    """What to tell the buyer of `payment`, who has been waiting for `waited_seconds`."""
+    status = payment.status
+    heading, sentence = _words(payment, status, waited_seconds, brought)
+    # While the session is open the order is kept there: another card pays the same one.
+    retry = status == "failed" and payment.session_url
+    done = status in ("completed", "authorized", "partially_refunded", "refunded", "disputed")
+    act = (
+        Act("Try another card", payment.session_url or "")
+        if retry
+        else Act("See your balance", "/account")
+        if done or status == "processing"
+        else Act("Back to the payment", payment.session_url or "/pricing")
+        if status == "pending"
+        else Act("See prices", "/pricing")
+    )
+    return Outcome(
+        heading=heading,
+        sentence=sentence,
+        badge=payment_badge(status, mismatch=bool(payment.mismatch)),
+        amount=format_money(payment.captured_minor or payment.amount_minor, payment.currency),
+        name=str(payment.snapshot.get("name") or payment.description or "Your order"),
+        act=act,
+        payment_id=payment.id,
+        waiting=status in ("pending", "processing"),
+        credited=brought if status == "completed" else None,
+        receipt_url=payment.receipt_url,
+    )
+
+
+def _words(
+    payment: Payment, status: str, waited_seconds: int, brought: Credited | None
+) -> tuple[str, str]:
+    paid = format_money(payment.captured_minor or payment.amount_minor, payment.currency)
+    if payment.mismatch and status == "completed":
+        return "We are checking your payment", (
+            f"You paid {paid}, but it is not what the order was for. Nothing was added yet. "
+            "A person looks at it now; do not pay again."
+        )
+    match status:
+        case "completed":
+            added = f" {brought.brought} were added." if brought else ""
+            return f"You paid {paid}", f"Thank you.{added}"
+        case "pending":
+            return _pending(waited_seconds)
+        case "processing":
+            return "Your bank is processing the payment", (
+                f"The order for {paid} is placed. With some banks this takes a few days. You can "
+                "close this page: the credits are added when the money arrives. Do not pay again."
+            )
+        case "authorized":
+            return "Your order is placed", (
+                f"Your card shows a hold of {paid}. You are charged when we accept the order; "
+                "until then no money moves and nothing is added."
+            )
+        case "failed":
+            return "The payment did not go through", DECLINES.get(payment.failure or "", DECLINED)
+        case "expired":
+            return "This order has expired", (
+                f"{NOT_CHARGED} Start again from the price list; prices are today's."
+            )
+        case "canceled":
+            return "This order was canceled", (
+                f"{NOT_CHARGED} If your card showed a hold, it goes away by itself."
+            )
+    return _returned(payment, status, paid)
+
+
+def _pending(waited_seconds: int) -> tuple[str, str]:
+    if waited_seconds < 3:
+        return "Confirming your payment", "This takes a few seconds. Do not pay again."
+    if waited_seconds < 15:
+        return "Confirming your payment", (
+            "We are waiting for the payment provider to say that it went through. "
+            "Do not pay again."
+        )
+    return "This takes longer than usual", (
+        "You can close this page; your account shows the payment as soon as it is confirmed. "
+        "If you left before paying, go back to the payment: you will not be charged twice."
+    )
+
+
+def _returned(payment: Payment, status: str, paid: str) -> tuple[str, str]:
+    back = format_money(payment.refunded_minor, payment.currency)
+    if status == "refunded":
+        return f"You paid {paid}, and got it back", f"{back} were refunded to your card."
+    if status == "partially_refunded":
+        return f"You paid {paid}", f"{back} of it were refunded to your card."
+    return f"You paid {paid}", "Your bank has asked about this payment. Nothing is open for you."

@@ -1,0 +1,139 @@
+"""The account page's figures: balances by pool, payments, ledger lines. Pure.
+
+Turns rows of the inner rooms into what a page shows; it adds up nothing that the ledger has not
+added up itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bursar.billing.catalog import Unit
+from bursar.billing.payments import Payment
+from bursar.entrypoints.web.badges import Badge, payment_badge
+from bursar.entrypoints.web.figures import Moment, moment, signed
+from bursar.ledger.balances import POOLS, Balance, PostingRow
+from bursar.money import MINUS, format_credits, format_money
+
+POOL_WORDS = {
+    "plan": ("Plan", "Used first; from your subscription"),
+    "bonus": ("Bonus", "Used next; given to you"),
+    "purchased": ("Bought", "Used last; does not expire"),
+}
+TYPE_WORDS = {
+    "purchase": "Bought",
+    "usage": "Used",
+    "refund": "Taken back for a refund",
+    "subscription": "From your plan",
+    "bonus": "Bonus",
+    "adjustment": "Corrected",
+    "expiry": "Expired",
+    "hold": "Reserved",
+    "release": "Released",
+}
+# Attempts that brought no money stand apart from what was paid.
+UNPAID = ("failed", "expired", "canceled", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLine:
+    """A pool in its order of use."""
+
+    name: str
+    hint: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceView:
+    """A unit's balance. `held` and `owed` are empty when there is nothing of the kind."""
+
+    label: str
+    lines: tuple[PoolLine, ...]
+    total: str
+    held: str
+    owed: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentLine:
+    """A payment in the list."""
+
+    id: int
+    name: str
+    amount: str
+    code: str
+    refunded: str
+    badge: Badge
+    at: Moment
+    receipt_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """A posting in the list, with its sign."""
+
+    id: int
+    what: str
+    detail: str
+    amount: str
+    gain: bool
+    balance_after: str
+    unit: str
+    at: Moment
+
+
+def balance_view(unit: Unit, balance: Balance) -> BalanceView:
+    """A unit's balance by pool; a pool that is empty shows only when nothing else would."""
+    shown = [pool for pool in POOLS if balance.pools[pool]] or ["purchased"]
+    return BalanceView(
+        label=unit.label,
+        lines=tuple(
+            PoolLine(*POOL_WORDS[pool], format_credits(balance.pools[pool], unit.decimals))
+            for pool in shown
+        ),
+        total=format_credits(balance.spendable, unit.decimals),
+        held=format_credits(balance.held, unit.decimals) if balance.held else "",
+        owed=format_credits(balance.owed, unit.decimals) if balance.owed else "",
+    )
+
+
+def payment_line(payment: Payment, now: datetime) -> PaymentLine:
+    """A payment as the list shows it: what was taken, else what was asked."""
+    back = payment.refunded_minor
+    return PaymentLine(
+        id=payment.id,
+        name=str(payment.snapshot.get("name") or payment.description or "Order"),
+        amount=format_money(payment.captured_minor or payment.amount_minor, payment.currency),
+        code=payment.currency.upper(),
+        refunded=f"{MINUS}{format_money(back, payment.currency)} refunded" if back else "",
+        badge=payment_badge(payment.status, mismatch=bool(payment.mismatch)),
+        at=moment(payment.completed_at or payment.created_at, now),
+        receipt_url=payment.receipt_url,
+    )
+
+
+def split_payments(
+    payments: Sequence[Payment], now: datetime
+) -> tuple[list[PaymentLine], list[PaymentLine]]:
+    """Payments that moved money or will, and attempts that were not paid."""
+    paid = [payment_line(p, now) for p in payments if p.status not in UNPAID]
+    unpaid = [payment_line(p, now) for p in payments if p.status in UNPAID]
+    return paid, unpaid
+
+
+def ledger_line(posting: PostingRow, units: Mapping[str, Unit], now: datetime) -> LedgerLine:
+    """A posting as the list shows it. A unit that left the catalogue counts without decimals."""
+    unit = units.get(posting.unit) or Unit(posting.unit, posting.unit, 0, {}, {})
+    return LedgerLine(
+        id=posting.id,
+        what=TYPE_WORDS.get(posting.type, posting.type),
+        detail=posting.description or "",
+        amount=signed(posting.amount, unit),
+        gain=posting.amount > 0,
+        balance_after=format_credits(posting.balance_after, unit.decimals),
+        unit=unit.label,
+        at=moment(posting.created_at, now),
+    )

@@ -1,0 +1,205 @@
+"""The one tree of errors. Codes are stable and part of the contract; HTTP is not known here.
+
+    Error
+    ├── NotFound               nothing with that id, or not yours to see
+    ├── Conflict               it exists, but its state forbids the act
+    ├── Invalid                the request can never work as it stands
+    ├── Denied                 known who, not allowed
+    ├── Unauthenticated        not known who
+    ├── Throttled              too many, try again after `retry_after_seconds`
+    ├── InsufficientCredits    the balance does not cover the use
+    ├── Unavailable            a part that we need (the database) does not answer
+    ├── Misconfigured          this deployment can't run as it is set up
+    ├── ProviderUnavailable    the provider did not take the call: try again
+    ├── ProviderRejected       the provider refused for good
+    └── ProviderUnknown        the call was sent and its outcome is not known: ask, never repeat
+
+Each leaf carries a `code`, a docstring that explains it (docs/reference/errors.md is checked
+against it) and a sentence made where it is raised, which says what to do next. One table per
+entrypoint turns a family into a status or an exit code.
+"""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """Something that Bursar refuses or could not do."""
+
+    code = "error"
+
+    def __init__(self, detail: str | None = None, **fields: object) -> None:
+        super().__init__(detail or (self.__doc__ or "").strip().splitlines()[0])
+        self.detail = str(self.args[0])
+        self.fields = fields
+
+
+class NotFound(Error):
+    """There is no such object, or it belongs to somebody else."""
+
+    code = "not_found"
+
+
+class Conflict(Error):
+    """The object's present state does not allow this."""
+
+    code = "conflict"
+
+
+class IdempotencyKeyInUse(Conflict):
+    """A request with this Idempotency-Key is still running."""
+
+    code = "idempotency_key_in_use"
+
+
+class NotSupported(Conflict):
+    """The payment provider can't do this."""
+
+    code = "not_supported"
+
+
+class Invalid(Error):
+    """The request is not valid."""
+
+    code = "validation_error"
+
+    def __init__(
+        self, detail: str | None = None, *, errors: list[dict[str, str]] | None = None, **f: object
+    ) -> None:
+        super().__init__(detail, **f)
+        self.errors = errors or []
+
+
+class IdempotencyKeyReused(Invalid):
+    """This Idempotency-Key was used before with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class CurrencyNotSold(Invalid):
+    """Nothing is sold in this currency."""
+
+    code = "currency_not_sold"
+
+
+class AmountOutOfBounds(Invalid):
+    """The amount is below the minimum or above the maximum for this currency."""
+
+    code = "amount_out_of_bounds"
+
+
+class AmountMismatch(Invalid):
+    """The amount differs from the price of what is bought."""
+
+    code = "amount_mismatch"
+
+
+class UnknownItem(Invalid):
+    """The catalogue has no such package, plan or price on sale."""
+
+    code = "unknown_item"
+
+
+class RedirectNotAllowed(Invalid):
+    """The redirect address is not on an allowed origin."""
+
+    code = "redirect_not_allowed"
+
+
+class UnknownUnit(Invalid):
+    """The catalogue has no such unit of credits."""
+
+    code = "unknown_unit"
+
+
+class CatalogInvalid(Invalid):
+    """catalog.toml does not say what it must."""
+
+    code = "catalog_invalid"
+
+
+class Denied(Error):
+    """You are known, but this is not allowed to you."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(Error):
+    """Sign in, or send a valid API key as a Bearer token."""
+
+    code = "unauthenticated"
+
+
+class NotAuthentic(Error):
+    """The message is not signed by the provider, or its signature is too old."""
+
+    code = "signature_invalid"
+
+
+class Throttled(Error):
+    """Too many requests; wait before you try again."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: int) -> None:
+        super().__init__(detail, retry_after_seconds=retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InsufficientCredits(Error):
+    """The balance does not cover this use."""
+
+    code = "insufficient_credits"
+
+
+class Unavailable(Error):
+    """A part that Bursar needs does not answer; nothing was lost, try again."""
+
+    code = "unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL does not answer; nothing was lost, try again."""
+
+    code = "database_unavailable"
+
+
+class Misconfigured(Error):
+    """This deployment can't run with its present settings."""
+
+    code = "misconfigured"
+
+
+class ModeMismatch(Misconfigured):
+    """The database belongs to another mode (sandbox, test or live)."""
+
+    code = "mode_mismatch"
+
+
+class EmbeddedServerFailed(Misconfigured):
+    """The embedded PostgreSQL could not be started."""
+
+    code = "embedded_server_failed"
+
+
+class MigrationFailed(Misconfigured):
+    """The database's schema can't be brought up to date."""
+
+    code = "migration_failed"
+
+
+class ProviderUnavailable(Error):
+    """The payment provider can't be reached; nothing was charged, try again."""
+
+    code = "provider_unavailable"
+
+
+class ProviderRejected(Error):
+    """The payment provider refused the request."""
+
+    code = "provider_rejected"
+
+
+class ProviderUnknown(Error):
+    """The payment provider's answer was lost; we are asking it what happened."""
+
+    code = "provider_unknown"

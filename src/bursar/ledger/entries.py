@@ -1,0 +1,120 @@
+"""Postings to the ledger. Owns the call of `ledger_post`; the rules of locking are written there.
+
+Takes a sequence: one request is a list of one. All postings of a database transaction go in one
+call, so that customers are locked in one order and a deadlock can't be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from bursar.db.connections import Connection
+from bursar.money import AMOUNT_MAX
+
+PostingType = Literal[
+    "purchase",
+    "usage",
+    "refund",
+    "subscription",
+    "bonus",
+    "adjustment",
+    "expiry",
+    "hold",
+    "release",
+]
+Pool = Literal["plan", "bonus", "purchased"]
+Outcome = Literal["posted", "repeated", "reused", "refused"]
+
+POST = """
+select ordinal, outcome, posting_id, balance
+from ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+order by ordinal
+"""
+
+POSTED_FOR_PAYMENTS = """
+select payment_id, sum(amount)::bigint as amount
+from ledger_postings
+where customer_id = any ($1) and payment_id = any ($2) and type = any ($3)
+group by payment_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a posting is made; unique over the whole ledger."""
+
+    kind: str
+    id: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """A movement to make. `amount` in the unit's smallest parts: above zero gives, below takes."""
+
+    customer_id: int
+    unit: str
+    type: PostingType
+    amount: int
+    cause: Cause
+    pool: Pool = "purchased"
+    source: str = ""
+    expires_at: datetime | None = None
+    request_hash: bytes | None = None
+    payment_id: int | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What became of a posting; `balance` is the spendable balance after it, or now if refused."""
+
+    outcome: Outcome
+    posting_id: int | None
+    balance: int
+
+
+async def post(conn: Connection, postings: Sequence[Posting], *, at: datetime) -> list[Posted]:
+    """Post all of them, each at most once by its cause; answers come in the order given.
+
+    `at` is the business time. A refused or repeated posting leaves the others standing.
+    """
+    if not postings:
+        return []
+    for posting in postings:
+        if posting.amount == 0 or abs(posting.amount) > AMOUNT_MAX:
+            raise ValueError(f"a posting of {posting.amount} is out of bounds")
+        if posting.type == "usage" and posting.amount > 0:
+            raise ValueError("a use takes: its amount is below zero")
+    columns: list[list[object]] = [
+        [p.customer_id for p in postings],
+        [p.unit for p in postings],
+        [p.type for p in postings],
+        [p.amount for p in postings],
+        [p.pool for p in postings],
+        [p.source for p in postings],
+        [p.expires_at for p in postings],
+        [p.cause.kind for p in postings],
+        [p.cause.id for p in postings],
+        [p.cause.purpose for p in postings],
+        [p.request_hash for p in postings],
+        [p.payment_id for p in postings],
+        [p.description for p in postings],
+    ]
+    rows = await conn.fetch(POST, at, *columns)
+    return [Posted(row["outcome"], row["posting_id"], row["balance"]) for row in rows]
+
+
+async def posted_for_payments(
+    conn: Connection,
+    customer_ids: Sequence[int],
+    payment_ids: Sequence[int],
+    *,
+    types: Sequence[PostingType],
+) -> dict[int, int]:
+    """The sum of what was posted for each payment under `types`, by payment id."""
+    rows = await conn.fetch(POSTED_FOR_PAYMENTS, list(customer_ids), list(payment_ids), list(types))
+    return {row["payment_id"]: row["amount"] for row in rows}

@@ -1,0 +1,226 @@
+"""The port: what billing knows of a payment provider, in Bursar's words alone.
+
+An adapter verifies raw bytes, translates messages and answers into facts, and makes calls. It
+decides nothing and never sees the database. Its failures are ProviderUnavailable (not taken: try
+again), ProviderRejected (refused for good) and ProviderUnknown (outcome not known: ask).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+ProviderName = Literal["stripe", "lemonsqueezy", "paddle"]
+PROVIDER_NAMES: tuple[ProviderName, ...] = ("stripe", "lemonsqueezy", "paddle")
+
+PaymentState = Literal[
+    "pending", "processing", "authorized", "completed", "failed", "expired", "canceled"
+]
+
+
+class Unusable(Exception):
+    """An authentic message that can't be read, or is another account's or mode's: quarantine."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An authentic message, as the inbox stores it. `event_key` is unique at the provider."""
+
+    provider: ProviderName
+    account: str
+    mode: Literal["test", "live"]
+    event_key: str
+    type: str
+    payload: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was bought, as the provider has it; `price_id` is None for an amount of one's own."""
+
+    price_id: str | None
+    quantity: int
+    subtotal_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a checkout came to. Tax counts here only where it is not included in the prices."""
+
+    lines: tuple[Line, ...]
+    subtotal_minor: int
+    discount_minor: int
+    tax_added_minor: int
+    total_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFacts:
+    """What one message or answer says of one payment. None means: it says nothing of that."""
+
+    provider: ProviderName
+    at: datetime
+    """The provider's time of what is said."""
+    reference: str | None = None
+    """Our own reference, as it stands in the provider's metadata."""
+    session_id: str | None = None
+    payment_intent_id: str | None = None
+    charge_id: str | None = None
+    provider_customer_id: str | None = None
+    email: str | None = None
+    state: PaymentState | None = None
+    currency: str | None = None
+    amount_minor: int | None = None
+    captured_minor: int | None = None
+    """Money taken so far, cumulative."""
+    totals: Totals | None = None
+    failure: str | None = None
+    receipt_url: str | None = None
+    session_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A message that says nothing which Bursar acts on."""
+
+    reason: str
+
+
+Facts = PaymentFacts | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerOrder:
+    """A customer to be made at the provider. `reference` is also the idempotency key."""
+
+    reference: str
+    email: str | None
+    name: str | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """A line to sell: a price by the provider's id, or an amount of one's own for a product."""
+
+    quantity: int
+    price_id: str | None = None
+    amount_minor: int | None = None
+    product_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutOrder:
+    """A hosted checkout to be opened. `reference` is also the idempotency key, for ever."""
+
+    reference: str
+    provider_customer_id: str
+    currency: str
+    lines: Sequence[OrderLine]
+    success_url: str
+    cancel_url: str
+    capture_method: Literal["automatic", "manual"]
+    description: str | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedCheckout:
+    """A hosted checkout as the provider opened it."""
+
+    session_id: str
+    url: str
+    expires_at: datetime
+    payment_intent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductOrder:
+    """A product to be made or kept up at the provider, under an id of our choice."""
+
+    product_id: str
+    name: str
+    description: str | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOrder:
+    """A price to be made at the provider. A new one takes the lookup key from the old one."""
+
+    reference: str
+    product_id: str
+    lookup_key: str
+    currency: str
+    amount_minor: int
+    recurring: Literal["month", "year"] | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPrice:
+    """A price that the provider has under a lookup key."""
+
+    price_id: str
+    product_id: str
+    currency: str
+    amount_minor: int | None
+    recurring: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do. What it can't is refused with `not_supported`, never half done."""
+
+    manual_capture: bool
+    free_amount: bool
+    hosted_origins: tuple[str, ...] = field(default=())
+    """Origins of its hosted pages, to which our forms may lead."""
+    minimum_minor: Mapping[str, int] = field(default_factory=dict)
+    """The least that can be charged, by currency."""
+
+
+class Provider(Protocol):
+    """A payment provider. Async methods call it over the network, the others never do."""
+
+    name: ProviderName
+    capabilities: Capabilities
+
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> Received:
+        """Check the signature on the raw bytes. Raises errors.NotAuthentic."""
+
+    def translate(self, body: bytes) -> Facts:
+        """What an authentic message says. Raises Unusable."""
+
+    async def fetch_payment(
+        self, *, session_id: str | None, payment_intent_id: str | None, reference: str | None
+    ) -> list[PaymentFacts]:
+        """All that the provider knows of a payment, totals included; empty if it has none."""
+
+    async def create_customer(self, order: CustomerOrder) -> str:
+        """Make a customer, once for each reference; returns the provider's id."""
+
+    async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
+        """Open a hosted checkout, once for each reference."""
+
+    async def put_product(self, order: ProductOrder) -> None:
+        """Make a product, or bring the one under that id up to date."""
+
+    async def find_price(self, lookup_key: str) -> FoundPrice | None:
+        """The live price under a lookup key."""
+
+    async def create_price(self, order: PriceOrder) -> str:
+        """Make a price, once for each reference; it takes the lookup key. Returns its id."""
+
+    async def archive_price(self, price_id: str) -> None:
+        """Take a price off sale; what runs on it keeps running."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,295 @@
+"""Calls to Stripe through its official library, and the adapter that billing sees.
+
+Owns the naming of Stripe's failures: not taken, refused, or outcome unknown. Never decides and
+never repeats a call under a new idempotency key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Literal, TypeVar, cast
+
+import httpx
+import orjson
+import stripe
+
+from bursar import errors
+from bursar.providers.port import (
+    Capabilities,
+    CheckoutOrder,
+    CustomerOrder,
+    Facts,
+    FoundPrice,
+    Ignored,
+    OpenedCheckout,
+    OrderLine,
+    PaymentFacts,
+    PriceOrder,
+    ProductOrder,
+    ProviderName,
+    Received,
+    Unusable,
+)
+from bursar.providers.stripe import signature, translate
+
+TIMEOUT_SECONDS = 20.0
+RETRIES = 2
+T = TypeVar("T")
+
+HOSTED_ORIGIN = "https://checkout.stripe.com"
+
+# The least that Stripe charges, by settlement in the same currency (docs.stripe.com/currencies).
+MINIMUM_MINOR: Mapping[str, int] = {
+    "usd": 50, "aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500,
+    "dkk": 250, "eur": 50, "gbp": 30, "hkd": 400, "huf": 17500, "inr": 50, "jpy": 50, "mxn": 1000,
+    "myr": 200, "nok": 300, "nzd": 50, "pln": 200, "ron": 200, "sek": 300, "sgd": 50, "thb": 1000,
+}  # fmt: skip
+
+
+class Stripe:
+    """The adapter for Stripe. `mode` says which events are ours: sandbox and test are not live."""
+
+    name: ProviderName = "stripe"
+
+    def __init__(
+        self,
+        *,
+        secret_key: str,
+        webhook_secrets: Sequence[str],
+        base: str,
+        live: bool,
+        account: str = "",
+    ) -> None:
+        self._secrets = tuple(webhook_secrets)
+        self._mode: Literal["test", "live"] = "live" if live else "test"
+        self._account = account
+        self._http = stripe.HTTPXClient(timeout=TIMEOUT_SECONDS)
+        self._client = stripe.StripeClient(
+            secret_key,
+            base_addresses={"api": base},
+            http_client=self._http,
+            max_network_retries=RETRIES,
+        )
+        hosted = HOSTED_ORIGIN if base == "https://api.stripe.com" else base
+        self.capabilities = Capabilities(
+            manual_capture=True,
+            free_amount=True,
+            hosted_origins=(hosted,),
+            minimum_minor=MINIMUM_MINOR,
+        )
+
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> Received:
+        """Check the signature. A body that is authentic but unreadable is received all the same.
+
+        Raises errors.NotAuthentic or one of its leaves.
+        """
+        header = headers.get("stripe-signature")
+        signature.verify(body, header, self._secrets, now=time.time())
+        kept = {"content-type": headers.get("content-type", ""), "stripe-signature": header or ""}
+        message = _parse(body)
+        event_id = message.get("id")
+        readable = isinstance(event_id, str) and 0 < len(event_id) <= 255
+        return Received(
+            provider="stripe",
+            account=str(message.get("account") or self._account)[:255],
+            mode="live" if message.get("livemode") is True else "test",
+            event_key=str(event_id) if readable else sha256(body).hexdigest(),
+            type=str(message.get("type") or "unreadable")[:255],
+            payload=body,
+            headers=kept,
+        )
+
+    def translate(self, body: bytes) -> Facts:
+        """What an event says. Raises Unusable for what is not ours or can't be read."""
+        message = _parse(body)
+        if not message or not isinstance(message.get("id"), str) or len(message["id"]) > 255:
+            raise Unusable("payload_unparseable" if not message else "event_id_invalid")
+        if message.get("livemode") is not (self._mode == "live"):
+            raise Unusable("livemode_mismatch", f"this deployment is in {self._mode} mode")
+        if message.get("account") and message["account"] != self._account:
+            raise Unusable("account_mismatch", str(message["account"])[:255])
+        return translate.event(message)
+
+    async def fetch_payment(
+        self, *, session_id: str | None, payment_intent_id: str | None, reference: str | None
+    ) -> list[PaymentFacts]:
+        """The session with its lines, and the intent with its charge, as they are now."""
+        facts: list[Facts] = []
+        if session_id is None and payment_intent_id is not None:
+            listed = await _call(
+                self._client.v1.checkout.sessions.list_async(
+                    {"payment_intent": payment_intent_id, "limit": 1}
+                )
+            )
+            session_id = listed.data[0].id if listed.data else None
+        if session_id is not None:
+            session = await _call(
+                self._client.v1.checkout.sessions.retrieve_async(
+                    session_id, {"expand": ["line_items", "payment_intent.latest_charge"]}
+                )
+            )
+            found = session.to_dict()
+            facts.append(translate.session_answer(found))
+            if isinstance(found.get("payment_intent"), dict):
+                facts.append(translate.intent_answer(found["payment_intent"]))
+        elif payment_intent_id is not None:
+            intent = await _call(
+                self._client.v1.payment_intents.retrieve_async(
+                    payment_intent_id, {"expand": ["latest_charge"]}
+                )
+            )
+            facts.append(translate.intent_answer(intent.to_dict()))
+        return [fact for fact in facts if not isinstance(fact, Ignored)]
+
+    async def create_customer(self, order: CustomerOrder) -> str:
+        params: dict[str, Any] = {"metadata": dict(order.metadata)}
+        if order.email:
+            params["email"] = order.email
+        if order.name:
+            params["name"] = order.name
+        customer = await _call(
+            self._client.v1.customers.create_async(cast("Any", params), _once(order.reference))
+        )
+        return customer.id
+
+    async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
+        metadata = {**order.metadata, translate.REFERENCE: order.reference}
+        intent_data: dict[str, Any] = {"metadata": metadata}
+        if order.description:
+            intent_data["description"] = order.description
+        if order.capture_method == "manual":
+            intent_data["capture_method"] = "manual"
+        params: dict[str, Any] = {
+            "mode": "payment",
+            "customer": order.provider_customer_id,
+            "client_reference_id": order.reference,
+            "line_items": [_line(line, order.currency) for line in order.lines],
+            "success_url": order.success_url,
+            "cancel_url": order.cancel_url,
+            "metadata": metadata,
+            "payment_intent_data": intent_data,
+        }
+        session = await _call(
+            self._client.v1.checkout.sessions.create_async(
+                cast("Any", params), _once(order.reference)
+            )
+        )
+        if not session.url:
+            raise errors.ProviderRejected("Stripe opened the session without an address to pay at.")
+        opened = session.to_dict()
+        return OpenedCheckout(
+            session_id=session.id,
+            url=session.url,
+            expires_at=datetime.fromtimestamp(session.expires_at, UTC),
+            payment_intent_id=opened.get("payment_intent"),
+        )
+
+    async def put_product(self, order: ProductOrder) -> None:
+        fields: dict[str, Any] = {
+            "name": order.name,
+            "metadata": dict(order.metadata),
+            "active": True,
+            "description": order.description or "",
+        }
+        try:
+            await _call(
+                self._client.v1.products.update_async(order.product_id, cast("Any", fields))
+            )
+        except NoSuchObject:
+            if not order.description:
+                del fields["description"]
+            fields["id"] = order.product_id
+            await _call(self._client.v1.products.create_async(cast("Any", fields)))
+
+    async def find_price(self, lookup_key: str) -> FoundPrice | None:
+        listed = await _call(
+            self._client.v1.prices.list_async(
+                {"lookup_keys": [lookup_key], "active": True, "limit": 1}
+            )
+        )
+        if not listed.data:
+            return None
+        price = listed.data[0].to_dict()
+        recurring = price.get("recurring") or {}
+        return FoundPrice(
+            price_id=price["id"],
+            product_id=price["product"],
+            currency=price["currency"],
+            amount_minor=price.get("unit_amount"),
+            recurring=recurring.get("interval"),
+        )
+
+    async def create_price(self, order: PriceOrder) -> str:
+        params: dict[str, Any] = {
+            "product": order.product_id,
+            "currency": order.currency,
+            "unit_amount": order.amount_minor,
+            "lookup_key": order.lookup_key,
+            "transfer_lookup_key": True,
+            "metadata": dict(order.metadata),
+        }
+        if order.recurring:
+            params["recurring"] = {"interval": order.recurring}
+        price = await _call(
+            self._client.v1.prices.create_async(cast("Any", params), _once(order.reference))
+        )
+        return price.id
+
+    async def archive_price(self, price_id: str) -> None:
+        await _call(self._client.v1.prices.update_async(price_id, {"active": False}))
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+
+class NoSuchObject(errors.ProviderRejected):
+    """The payment provider has no such object."""
+
+    code = "provider_object_missing"
+
+
+def _once(reference: str) -> Any:
+    return {"idempotency_key": f"bursar-{reference}"}
+
+
+def _line(line: OrderLine, currency: str) -> dict[str, Any]:
+    if line.price_id is not None:
+        return {"price": line.price_id, "quantity": line.quantity}
+    data = {"currency": currency, "unit_amount": line.amount_minor, "product": line.product_id}
+    return {"price_data": data, "quantity": line.quantity}
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """The message as a dictionary, empty when it is none."""
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+async def _call(call: Awaitable[T]) -> T:
+    """Run one call and give its failure our name."""
+    try:
+        return await call
+    except (stripe.RateLimitError, stripe.APIConnectionError, stripe.APIError) as error:
+        raise _name_failure(error) from error
+    except stripe.StripeError as error:
+        reason = error.user_message or str(error)
+        if error.code == "resource_missing":
+            raise NoSuchObject(f"Stripe: {reason}") from error
+        raise errors.ProviderRejected(f"Stripe refused the request: {reason}") from error
+
+
+def _name_failure(error: stripe.StripeError) -> errors.Error:
+    if isinstance(error, stripe.RateLimitError) or error.http_status == 409:
+        return errors.ProviderUnavailable("Stripe is busy; nothing was charged, try again.")
+    unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+    if isinstance(error, stripe.APIConnectionError) and isinstance(error.__cause__, unsent):
+        return errors.ProviderUnavailable(
+            "Stripe can't be reached; nothing was charged, try again."
+        )
+    return errors.ProviderUnknown()

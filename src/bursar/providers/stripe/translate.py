@@ -1,0 +1,258 @@
+"""Stripe's words into facts. Their names for things stop in this module. Pure.
+
+Works on plain dictionaries, so that an event's snapshot and an answer to a call are read alike,
+and reads only fields that stand in the same place in every API version since 2022-11-15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bursar.money import AMOUNT_MAX
+from bursar.providers.port import (
+    Facts,
+    Ignored,
+    Line,
+    PaymentFacts,
+    PaymentState,
+    Totals,
+    Unusable,
+)
+
+REFERENCE = "bursar_reference"
+"""The metadata key under which our reference stands on session, intent and charge."""
+
+Object = Mapping[str, Any]
+
+
+def event(message: Object) -> Facts:
+    """What an event says. Raises Unusable when a field that matters can't be read."""
+    read = HANDLED.get(message.get("type", ""))
+    if read is None:
+        return Ignored("event type is not used")
+    data = message.get("data")
+    body = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(body, dict):
+        raise Unusable("payload_unparseable", "data.object is no object")
+    return read(body, _time(message.get("created")))
+
+
+def session_completed(session: Object, at: datetime) -> Facts:
+    """A session that the buyer finished: paid, nothing to pay, or paid later."""
+    status = session.get("payment_status")
+    if status == "unpaid":
+        return _session(session, at, state="processing")
+    if status not in ("paid", "no_payment_required"):
+        raise Unusable("payload_unparseable", f"payment_status {status!r}")
+    captured = _minor(session.get("amount_total")) if status == "paid" else 0
+    return _session(session, at, state="completed", captured_minor=captured)
+
+
+def session_failed(session: Object, at: datetime) -> Facts:
+    """A delayed method (a bank debit) did not go through."""
+    return _session(session, at, state="failed", failure="payment_failed")
+
+
+def session_expired(session: Object, at: datetime) -> Facts:
+    """Nobody paid in time."""
+    return _session(session, at, state="expired")
+
+
+def session_answer(session: Object) -> Facts:
+    """A session as it was fetched, with `line_items` expanded when it is complete."""
+    status = session.get("status")
+    if status == "complete":
+        return session_completed(session, _paid_at(session))
+    if status == "expired":
+        return session_expired(session, _time(session.get("expires_at")))
+    return _session(session, _time(session.get("created")), state=None)
+
+
+def intent_succeeded(intent: Object, at: datetime) -> Facts:
+    received = _minor(intent.get("amount_received"))
+    return _intent(intent, at, state="completed", captured_minor=received)
+
+
+def intent_failed(intent: Object, at: datetime) -> Facts:
+    error = intent.get("last_payment_error") or {}
+    failure = error.get("decline_code") or error.get("code") or "payment_failed"
+    return _intent(intent, at, state="failed", failure=str(failure)[:100])
+
+
+def intent_canceled(intent: Object, at: datetime) -> Facts:
+    return _intent(intent, at, state="canceled")
+
+
+def intent_answer(intent: Object) -> Facts:
+    """A payment intent as it was fetched, with `latest_charge` expanded."""
+    charge = intent.get("latest_charge")
+    stamp = charge.get("created") if isinstance(charge, dict) else intent.get("created")
+    at = _time(stamp)
+    match intent.get("status"):
+        case "succeeded":
+            return intent_succeeded(intent, at)
+        case "canceled":
+            return intent_canceled(intent, _time(intent.get("canceled_at") or stamp))
+        case "processing":
+            return _intent(intent, at, state="processing")
+        case "requires_capture":
+            return _intent(intent, at, state="authorized")
+        case "requires_payment_method" if intent.get("last_payment_error"):
+            return intent_failed(intent, at)
+    return _intent(intent, at, state=None)
+
+
+def charge_succeeded(charge: Object, at: datetime) -> Facts:
+    """Money taken, or held until it is captured."""
+    captured = bool(charge.get("captured"))
+    return PaymentFacts(
+        provider="stripe",
+        at=at,
+        reference=_reference(charge),
+        payment_intent_id=_id(charge.get("payment_intent")),
+        charge_id=_id(charge.get("id")),
+        provider_customer_id=_id(charge.get("customer")),
+        state="completed" if captured else "authorized",
+        currency=_currency(charge.get("currency")),
+        amount_minor=_minor(charge.get("amount")),
+        captured_minor=_minor(charge.get("amount_captured")) if captured else None,
+        receipt_url=_text(charge.get("receipt_url")),
+    )
+
+
+HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
+    "checkout.session.completed": session_completed,
+    "checkout.session.async_payment_succeeded": session_completed,
+    "checkout.session.async_payment_failed": session_failed,
+    "checkout.session.expired": session_expired,
+    "payment_intent.succeeded": intent_succeeded,
+    "payment_intent.payment_failed": intent_failed,
+    "payment_intent.canceled": intent_canceled,
+    "charge.succeeded": charge_succeeded,
+}
+"""Stripe's event types that say something of a payment, and how each is read."""
+
+
+def _session(
+    session: Object,
+    at: datetime,
+    *,
+    state: PaymentState | None,
+    captured_minor: int | None = None,
+    failure: str | None = None,
+) -> Facts:
+    if session.get("mode") != "payment":
+        return Ignored(f"checkout mode {session.get('mode')!r} is not used")
+    details = session.get("customer_details") or {}
+    return PaymentFacts(
+        provider="stripe",
+        at=at,
+        reference=_reference(session),
+        session_id=_id(session.get("id")),
+        payment_intent_id=_id(session.get("payment_intent")),
+        provider_customer_id=_id(session.get("customer")),
+        email=_text(details.get("email")),
+        state=state,
+        currency=_currency(session.get("currency")),
+        amount_minor=_minor(session.get("amount_total")),
+        captured_minor=captured_minor,
+        totals=_totals(session),
+        failure=failure,
+        session_url=_text(session.get("url")),
+    )
+
+
+def _intent(
+    intent: Object,
+    at: datetime,
+    *,
+    state: PaymentState | None,
+    captured_minor: int | None = None,
+    failure: str | None = None,
+) -> Facts:
+    charge = intent.get("latest_charge")
+    return PaymentFacts(
+        provider="stripe",
+        at=at,
+        reference=_reference(intent),
+        payment_intent_id=_id(intent.get("id")),
+        charge_id=_id(charge),
+        provider_customer_id=_id(intent.get("customer")),
+        state=state,
+        currency=_currency(intent.get("currency")),
+        amount_minor=_minor(intent.get("amount")),
+        captured_minor=captured_minor,
+        failure=failure,
+        receipt_url=_text(charge.get("receipt_url")) if isinstance(charge, dict) else None,
+    )
+
+
+def _paid_at(session: Object) -> datetime:
+    """When a fetched session was paid: its charge knows; a session itself does not say."""
+    intent = session.get("payment_intent")
+    charge = intent.get("latest_charge") if isinstance(intent, dict) else None
+    return _time((charge if isinstance(charge, dict) else session).get("created"))
+
+
+def _totals(session: Object) -> Totals | None:
+    """The totals, if the session's lines are here; an event's snapshot never has them."""
+    items = session.get("line_items")
+    if not isinstance(items, dict) or items.get("has_more"):
+        return None
+    lines: list[Line] = []
+    tax_added = 0
+    for item in items.get("data", ()):
+        price = item.get("price") or {}
+        lines.append(
+            Line(_id(price), _minor(item.get("quantity") or 1), _minor(item.get("amount_subtotal")))
+        )
+        if price.get("tax_behavior") != "inclusive":
+            tax_added += _minor(item.get("amount_tax") or 0)
+    details = session.get("total_details") or {}
+    return Totals(
+        lines=tuple(lines),
+        subtotal_minor=_minor(session.get("amount_subtotal")),
+        discount_minor=_minor(details.get("amount_discount") or 0),
+        tax_added_minor=tax_added,
+        total_minor=_minor(session.get("amount_total")),
+    )
+
+
+def _reference(thing: Object) -> str | None:
+    metadata = thing.get("metadata")
+    return _text(metadata.get(REFERENCE)) if isinstance(metadata, dict) else None
+
+
+def _id(value: object) -> str | None:
+    """An id, whether the object stands there expanded or not."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) and 0 < len(value) <= 255 else None
+
+
+def _text(value: object) -> str | None:
+    return value[:2000] if isinstance(value, str) and value else None
+
+
+def _currency(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) != 3 or not value.isascii():
+        raise Unusable("currency_invalid", repr(value)[:50])
+    return value.lower()
+
+
+def _minor(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Unusable("amount_invalid", repr(value)[:50])
+    if value > AMOUNT_MAX:
+        raise Unusable("amount_out_of_range", str(value)[:50])
+    return value
+
+
+def _time(value: object) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**33:
+        raise Unusable("payload_unparseable", f"time {value!r}"[:80])
+    return datetime.fromtimestamp(value, UTC)

@@ -1,0 +1,76 @@
+"""The composition root: settings become a pool, a clock and the adapters. Imports every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bursar import errors
+from bursar.clock import Clock, SystemClock
+from bursar.config import Settings
+from bursar.db import Database, open_pool
+from bursar.db.deployment import claim_mode
+from bursar.db.migrate import pending
+from bursar.providers.port import PROVIDER_NAMES, Provider
+from bursar.providers.stripe import Stripe
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Everything that the entrypoints hand down."""
+
+    settings: Settings
+    db: Database
+    clock: Clock
+    providers: Mapping[str, Provider]
+
+    def provider(self, name: str) -> Provider:
+        """The adapter called `name`. Raises NotFound for no provider, NotSupported for one off."""
+        if name not in PROVIDER_NAMES:
+            raise errors.NotFound("There is no such payment provider.")
+        try:
+            return self.providers[name]
+        except KeyError as error:
+            on = ", ".join(sorted(self.providers)) or "none"
+            raise errors.NotSupported(
+                f"{name} is not set up in this deployment (set up: {on})."
+            ) from error
+
+
+def make_providers(settings: Settings) -> dict[str, Provider]:
+    """The adapters that the settings ask for."""
+    providers: dict[str, Provider] = {}
+    if settings.stripe_secret_key:
+        providers["stripe"] = Stripe(
+            secret_key=settings.stripe_secret_key,
+            webhook_secrets=settings.stripe_webhook_secrets,
+            base=settings.stripe_base,
+            live=settings.mode == "live",
+        )
+    return providers
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Wiring]:
+    """The wiring on a database that is migrated and belongs to this mode.
+
+    Raises Misconfigured (no DATABASE_URL, ModeMismatch, MigrationFailed for a schema that is
+    behind) and DatabaseUnavailable.
+    """
+    if settings.database_url is None:
+        raise errors.Misconfigured("DATABASE_URL is not set.")
+    db = await open_pool(settings.database_url)
+    providers = make_providers(settings)
+    try:
+        async with db.connection() as conn:
+            if missing := await pending(conn):
+                raise errors.MigrationFailed(
+                    f"The schema is behind ({', '.join(missing)}). Run `bursar migrate`."
+                )
+            await claim_mode(conn, settings.mode)
+        yield Wiring(settings, db, clock or SystemClock(), providers)
+    finally:
+        for provider in providers.values():
+            await provider.close()
+        await db.close()

@@ -1,0 +1,261 @@
+"""Charges a payment method for a payment intent, and settles what was pending.
+
+Owns the charge and its balance transaction. Never decides whether the intent may be charged: the
+caller has checked its status.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bursar_sandbox.store import Transaction
+from bursar_sandbox.stripe import banks, cards, events, records
+from bursar_sandbox.stripe.cards import Decline
+from bursar_sandbox.stripe.currencies import fee_of
+from bursar_sandbox.stripe.ids import new_id, random_text
+
+AVAILABLE_SECONDS = 2 * 24 * 3600
+BANK_DECLINE = Decline(
+    "payment_intent_payment_attempt_failed",
+    "generic_decline",
+    "The payment failed.",
+)
+
+
+def charge_card(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
+    """Ask the card's bank; the charge returned is succeeded or failed, and stored."""
+    outcome = cards.outcome_of(tx.private(method["id"]).get("number"))
+    held = intent["capture_method"] == "manual"
+    charge = _charge(tx, intent, method)
+    charge["payment_method_details"] = _card_details(charge, method, outcome.cvc_check)
+    if outcome.decline is not None:
+        _fail(charge, outcome.decline)
+        _store(tx, charge)
+        return charge
+    charge.update(status="succeeded", paid=True, outcome=_authorized())
+    if held:
+        charge["captured"] = False
+        details = charge["payment_method_details"]["card"]
+        details["capture_before"] = tx.now + 7 * 24 * 3600
+    else:
+        _take(tx, charge, charge["amount"])
+    _store(tx, charge)
+    return charge
+
+
+def charge_account(
+    tx: Transaction, intent: dict[str, Any], method: dict[str, Any]
+) -> dict[str, Any]:
+    """Ask for a SEPA debit; the charge returned is pending, and a timer will settle it."""
+    charge = _charge(tx, intent, method)
+    shown = {key: value for key, value in method["sepa_debit"].items() if key != "generated_from"}
+    mandate = new_id("mandate")
+    charge["payment_method_details"] = {
+        "sepa_debit": {**shown, "mandate": mandate},
+        "type": "sepa_debit",
+    }
+    charge.update(status="pending", outcome=_authorized())
+    charge["captured"] = True
+    records.insert(tx, charge)
+    events.emit(tx, "charge.pending", charge)
+    debit = banks.debit_of(tx.private(method["id"])["iban"])
+    tx.store.schedule(tx, tx.now + debit.seconds, "intent.settle", intent["id"])
+    return charge
+
+
+def settle(tx: Transaction, charge: dict[str, Any], *, succeeds: bool) -> dict[str, Any]:
+    """End a pending charge."""
+    if succeeds:
+        charge.update(status="succeeded", paid=True)
+        _take(tx, charge, charge["amount"])
+    else:
+        _fail(charge, BANK_DECLINE)
+    records.replace(tx, charge)
+    events.emit(tx, "charge.succeeded" if succeeds else "charge.failed", charge)
+    return charge
+
+
+def capture(tx: Transaction, charge: dict[str, Any], amount: int) -> dict[str, Any]:
+    """Take `amount`, in minor units, of a held charge; the rest goes back to the buyer."""
+    before = dict(charge)
+    _take(tx, charge, amount)
+    charge["amount_refunded"] = charge["amount"] - amount
+    records.replace(tx, charge)
+    events.emit(tx, "charge.captured", charge, events.changes(before, charge))
+    return charge
+
+
+def release(tx: Transaction, charge: dict[str, Any]) -> None:
+    """Let go of a held charge."""
+    before = dict(charge)
+    charge.update(amount_refunded=charge["amount"], refunded=True)
+    records.replace(tx, charge)
+    events.emit(tx, "charge.refunded", charge, events.changes(before, charge))
+
+
+def _charge(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": new_id("ch"),
+        "object": "charge",
+        "amount": intent["amount"],
+        "amount_captured": 0,
+        "amount_refunded": 0,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "balance_transaction": None,
+        "billing_details": method["billing_details"],
+        "calculated_statement_descriptor": _descriptor(intent),
+        "captured": False,
+        "created": tx.now,
+        "currency": intent["currency"],
+        "customer": intent["customer"],
+        "description": intent["description"],
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": None,
+        "failure_message": None,
+        "fraud_details": {},
+        "livemode": False,
+        "metadata": intent["metadata"],
+        "on_behalf_of": None,
+        "outcome": None,
+        "paid": False,
+        "payment_intent": intent["id"],
+        "payment_method": method["id"],
+        "payment_method_details": None,
+        "radar_options": {},
+        "receipt_email": intent["receipt_email"],
+        "receipt_number": None,
+        "receipt_url": None,
+        "refunded": False,
+        "review": None,
+        "shipping": intent["shipping"],
+        "source": None,
+        "source_transfer": None,
+        "statement_descriptor": intent["statement_descriptor"],
+        "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
+        "status": "pending",
+        "transfer_data": None,
+        "transfer_group": intent["transfer_group"],
+    }
+
+
+def _descriptor(intent: dict[str, Any]) -> str:
+    suffix = intent["statement_descriptor_suffix"]
+    return f"SANDBOX* {suffix}"[:22] if suffix else intent["statement_descriptor"] or "SANDBOX"
+
+
+def _card_details(
+    charge: dict[str, Any], method: dict[str, Any], cvc_check: str
+) -> dict[str, Any]:
+    card = method["card"]
+    checks = card["checks"]
+    postal = checks["address_postal_code_check"]
+    return {
+        "card": {
+            "amount_authorized": charge["amount"],
+            "authorization_code": random_text(6).upper(),
+            "brand": card["brand"],
+            "checks": {
+                "address_line1_check": None,
+                "address_postal_code_check": "pass" if postal else None,
+                "cvc_check": cvc_check if checks["cvc_check"] else None,
+            },
+            "country": card["country"],
+            "electronic_commerce_indicator": None,
+            "exp_month": card["exp_month"],
+            "exp_year": card["exp_year"],
+            "extended_authorization": {"status": "disabled"},
+            "fingerprint": card["fingerprint"],
+            "funding": card["funding"],
+            "incremental_authorization": {"status": "unavailable"},
+            "installments": None,
+            "last4": card["last4"],
+            "mandate": None,
+            "multicapture": {"status": "unavailable"},
+            "network": card["brand"],
+            "network_token": {"used": False},
+            "network_transaction_id": random_text(15),
+            "overcapture": {
+                "maximum_amount_capturable": charge["amount"],
+                "status": "unavailable",
+            },
+            "regulated_status": card["regulated_status"],
+            "three_d_secure": None,
+            "transaction_link_id": None,
+            "wallet": None,
+        },
+        "type": "card",
+    }
+
+
+def _authorized() -> dict[str, Any]:
+    return {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "approved_by_network",
+        "reason": None,
+        "risk_level": "normal",
+        "risk_score": 12,
+        "seller_message": "Payment complete.",
+        "type": "authorized",
+    }
+
+
+def _fail(charge: dict[str, Any], decline: Decline) -> None:
+    reason = decline.decline_code or decline.code
+    charge.update(
+        status="failed",
+        paid=False,
+        captured=False,
+        failure_code=decline.code,
+        failure_message=decline.message,
+        outcome={
+            **_authorized(),
+            "advice_code": "try_again_later" if reason == "insufficient_funds" else None,
+            "network_status": "declined_by_network",
+            "reason": reason,
+            "seller_message": "The bank did not return any further details with this decline.",
+            "type": "issuer_declined",
+        },
+    )
+
+
+def _take(tx: Transaction, charge: dict[str, Any], amount: int) -> None:
+    fee = fee_of(amount)
+    currency = charge["currency"]
+    entry = {
+        "id": new_id("txn"),
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": tx.now + AVAILABLE_SECONDS,
+        "balance_type": "payments",
+        "created": tx.now,
+        "currency": currency,
+        "description": charge["description"],
+        "exchange_rate": None,
+        "fee": fee,
+        "fee_details": [
+            {
+                "amount": fee,
+                "application": None,
+                "currency": currency,
+                "description": "Stripe processing fees",
+                "type": "stripe_fee",
+            }
+        ],
+        "net": amount - fee,
+        "reporting_category": "charge",
+        "source": charge["id"],
+        "status": "pending",
+        "type": "charge" if "card" in charge["payment_method_details"] else "payment",
+    }
+    records.insert(tx, entry)
+    charge.update(captured=True, amount_captured=amount, balance_transaction=entry["id"])
+
+
+def _store(tx: Transaction, charge: dict[str, Any]) -> None:
+    records.insert(tx, charge)
+    events.emit(tx, f"charge.{charge['status']}", charge)

@@ -1,0 +1,142 @@
+"""`expand[]`: puts whole objects where an answer has ids, and parts that are left out by default.
+
+Owns the paths that may be expanded. Never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bursar_sandbox.store import Transaction
+from bursar_sandbox.stripe.errors import StripeError
+
+MAX_DEPTH = 4
+
+# For each kind of object: the fields that hold an id and can hold the object.
+_LINKS: dict[str, frozenset[str]] = {
+    kind: frozenset(fields.split())
+    for kind, fields in {
+        "balance_transaction": "source",
+        "charge": "application application_fee balance_transaction customer"
+        " failure_balance_transaction on_behalf_of payment_intent review source_transfer transfer",
+        "checkout.session": "customer invoice payment_intent payment_link setup_intent"
+        " subscription",
+        "customer": "default_source test_clock",
+        "payment_intent": "application customer latest_charge on_behalf_of payment_method"
+        " payment_record review source",
+        "payment_method": "customer",
+        "price": "product",
+        "product": "default_price tax_code",
+    }.items()
+}
+# Links inside nested parts that are no objects of their own.
+_NESTED_LINKS = frozenset({"default_payment_method", "generated_from"})
+
+Included = Callable[[Transaction, dict[str, Any]], Any]
+
+
+def _empty_list(template: str) -> Included:
+    def included(tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
+        url = template.format(id=body["id"])
+        return {"object": "list", "data": [], "has_more": False, "url": url}
+
+    return included
+
+
+def _private_part(name: str, default: Any) -> Included:
+    def included(tx: Transaction, body: dict[str, Any]) -> Any:
+        return tx.private(body["id"]).get(name, default)
+
+    return included
+
+
+def line_items(tx: Transaction, session: dict[str, Any]) -> dict[str, Any]:
+    """The first ten line items of a checkout session, as a list object."""
+    items = tx.private(session["id"]).get("line_items", [])
+    return {
+        "object": "list",
+        "data": items[:10],
+        "has_more": len(items) > 10,
+        "url": f"/v1/checkout/sessions/{session['id']}/line_items",
+    }
+
+
+def _breakdown(tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
+    return {"discounts": [], "taxes": []}
+
+
+_NO_TAX = {
+    "automatic_tax": "not_collecting",
+    "ip_address": None,
+    "location": None,
+    "provider": "stripe",
+}
+_INCLUDED: dict[str, dict[str, Included]] = {
+    "charge": {"refunds": _empty_list("/v1/charges/{id}/refunds")},
+    "checkout.session": {"line_items": line_items},
+    "customer": {
+        "sources": _empty_list("/v1/customers/{id}/sources"),
+        "subscriptions": _empty_list("/v1/customers/{id}/subscriptions"),
+        "tax_ids": _empty_list("/v1/customers/{id}/tax_ids"),
+        "tax": _private_part("tax", _NO_TAX),
+    },
+    "price": {
+        "currency_options": _private_part("currency_options", {}),
+        "tiers": _private_part("tiers", []),
+    },
+}
+
+
+def apply(tx: Transaction, body: dict[str, Any], paths: list[str]) -> None:
+    """Expand `paths` in place. Raises StripeError for one that can't be."""
+    for path in paths:
+        parts = path.split(".")
+        if len(parts) - (parts[0] == "data") > MAX_DEPTH:
+            raise StripeError(
+                f"You cannot expand more than {MAX_DEPTH} levels of a property. "
+                f"Property: {path}",
+                param="expand",
+            )
+        _walk(tx, body, parts, path)
+
+
+def _walk(tx: Transaction, place: Any, parts: list[str], path: str) -> None:
+    if isinstance(place, list):
+        for item in place:
+            _walk(tx, item, parts, path)
+        return
+    if not parts or place is None:
+        return
+    if not isinstance(place, dict):
+        raise _refused(path)
+    if not place.get("deleted"):
+        _step(tx, place, parts, path)
+
+
+def _step(tx: Transaction, place: dict[str, Any], parts: list[str], path: str) -> None:
+    name, rest = parts[0], parts[1:]
+    kind = place.get("object", "")
+    if name in _LINKS.get(kind, ()) or (not kind and name in _NESTED_LINKS):
+        if isinstance(place.get(name), str):
+            place[name] = tx.find(place[name]) or place[name]
+    elif name in _INCLUDED.get(kind, ()):
+        if name not in place:
+            place[name] = _INCLUDED[kind][name](tx, place)
+    elif kind == "checkout.session" and name == "total_details" and rest == ["breakdown"]:
+        place[name]["breakdown"] = _breakdown(tx, place)
+        return
+    elif name not in place or not (kind == "list" and name == "data" or rest):
+        raise _refused(path)
+    elif isinstance(place[name], str):
+        raise _refused(path)
+    _walk(tx, place[name], rest, path)
+
+
+def _refused(path: str) -> StripeError:
+    return StripeError(
+        f"This property cannot be expanded ({path}). You may want to try expanding another "
+        "property, or leave it out of the 'expand' parameter.",
+        code="property_not_expandable",
+        param="expand",
+    )

@@ -1,0 +1,60 @@
+"""The test-card drawer: one button per outcome, and what each one types into the form.
+
+Owns the offered cards. It never decides an outcome: the sandbox's bank does, by the number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bursar_sandbox.stripe.pages.card_form import Entered
+
+
+@dataclass(frozen=True, slots=True)
+class TestCard:
+    """A card of the drawer. `key` is its name in the address, `outcome` the button's words."""
+
+    __test__ = False  # pytest would otherwise try to collect a class of this name.
+
+    key: str
+    outcome: str
+    number: str
+    code: str = "123"
+
+
+TEST_CARDS = (
+    TestCard("paid", "Paid", "4242 4242 4242 4242"),
+    TestCard("declined", "Declined", "4000 0000 0000 0002"),
+    TestCard("insufficient-funds", "Insufficient funds", "4000 0000 0000 9995"),
+    TestCard("expired", "Expired card", "4000 0000 0000 0069"),
+    TestCard("incorrect-code", "Incorrect code", "4000 0000 0000 0127"),
+)
+
+BUYER = Entered(
+    email="ada@lovelace.example", name="Ada Lovelace", country="US", postal_code="94107"
+)
+"""What a button writes into the fields that are still empty."""
+
+
+def expiry_from(year: int) -> str:
+    """A date that every card in the drawer accepts: December, three years after `year`."""
+    return f"12 / {(year + 3) % 100:02d}"
+
+
+def filled(entered: Entered, card: TestCard, year: int) -> Entered:
+    """The form after pressing the card's button: card replaced, empty fields filled."""
+    return replace(
+        entered,
+        email=entered.email or BUYER.email,
+        name=entered.name or BUYER.name,
+        country=entered.country or BUYER.country,
+        postal_code=entered.postal_code or BUYER.postal_code,
+        card_number=card.number,
+        expiry=expiry_from(year),
+        security_code=card.code,
+    )
+
+
+def find_card(key: str) -> TestCard | None:
+    """The card behind a button, or None for a name that no button has."""
+    return next((card for card in TEST_CARDS if card.key == key), None)

@@ -1,0 +1,158 @@
+"""The hosted payment page: shows a session's order, takes a card, leads back to the shop.
+
+Owns the two routes under /c/pay/ and their statuses. It never charges: `checkout.pay` does, in
+one transaction, and it keeps no state of its own.
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from dataclasses import asdict, replace
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from bursar_sandbox.store import Transaction
+from bursar_sandbox.stripe import checkout
+from bursar_sandbox.stripe.pages import card_form, drawer, rendering
+from bursar_sandbox.stripe.pages.card_form import Entered
+from bursar_sandbox.stripe.pages.countries import COUNTRIES
+from bursar_sandbox.stripe.pages.orders import Order, order_of
+from bursar_sandbox.stripe.pages.wording import refusal
+
+WEBHOOK_WAIT_SECONDS = 10.0
+"""How long the redirect waits for the shop to answer its webhooks, as Stripe's page does."""
+
+_GONE_STATUS = {"complete": 200, "expired": 410, "unknown": 404}
+
+
+async def show(request: Request) -> Response:
+    """GET /c/pay/{session_id}: the form, or what became of the session."""
+    with request.app.state.store.transaction() as tx:
+        order, today = _order(tx, request.path_params["session_id"]), time.gmtime(tx.now)
+    if order is None or order.status != "open":
+        return _closed(order)
+    entered = Entered(email=order.email)
+    card = drawer.find_card(request.query_params.get("card", ""))
+    if card is not None:
+        entered = drawer.filled(entered, card, today.tm_year)
+    return _form(order, entered, today)
+
+
+async def submit(request: Request) -> Response:
+    """POST /c/pay/{session_id}: pay, then 303 to the shop; or the form again with the reason."""
+    try:
+        entered = card_form.read(await _body(request))
+    except (ValueError, ClientDisconnect):
+        return rendering.page("closed.html", {"state": "too_much", "order": None}, status=413)
+    with request.app.state.store.transaction() as tx:
+        answer = _charge(tx, request.path_params["session_id"], entered)
+    if isinstance(answer, Response):
+        return answer
+    # The shop hears of the payment before the buyer is back, as with Stripe.
+    await request.app.state.delivery.wait_until_answered(
+        answer.completed_event_id, WEBHOOK_WAIT_SECONDS
+    )
+    return RedirectResponse(
+        answer.redirect_url, status_code=303, headers={"cache-control": "no-store"}
+    )
+
+
+hosted_routes = [
+    Route("/c/pay/{session_id}", show, methods=["GET"]),
+    Route("/c/pay/{session_id}", submit, methods=["POST"]),
+    Route("/_sandbox/static/{name}", rendering.static_file, methods=["GET"]),
+]
+
+
+async def _body(request: Request) -> bytes:
+    """The posted bytes. Raises ValueError when there are more than a form of ours can have."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > card_form.MAX_BODY_BYTES:
+            raise ValueError("the body is larger than the form can be")
+    return bytes(body)
+
+
+def _order(tx: Transaction, session_id: str) -> Order | None:
+    """The order behind the address; None when no session has this id."""
+    session = checkout.find_session(tx, session_id)
+    if session is None:
+        return None
+    customer = tx.find(session["customer"]) if session.get("customer") else None
+    intent_data = tx.private(session_id).get("payment_intent_data") or {}
+    return order_of(
+        session,
+        customer_email=(customer or {}).get("email") or "",
+        captured_later=intent_data.get("capture_method") == "manual",
+    )
+
+
+def _charge(tx: Transaction, session_id: str, entered: Entered) -> checkout.Paid | Response:
+    """Ask the bank, or say why it is not asked; a second press finds the session paid."""
+    order, today = _order(tx, session_id), time.gmtime(tx.now)
+    if order is None or order.status == "expired":
+        return _closed(order)
+    # As on Stripe's page, an address that the shop has named is not the buyer's to change.
+    entered = replace(entered, email=order.email or entered.email)
+    wrong = card_form.problems(entered, year=today.tm_year, month=today.tm_mon)
+    if wrong:
+        if order.status == "complete":
+            return _closed(order)
+        return _form(order, entered, today, wrong, list(wrong.items()), status=422)
+    try:
+        outcome = checkout.pay(
+            tx,
+            session_id,
+            card_form.card_details(entered),
+            email=entered.email,
+            name=entered.name,
+            country=entered.country,
+            postal_code=entered.postal_code,
+        )
+    except checkout.SessionNotOpen:
+        return _closed(_order(tx, session_id))
+    if isinstance(outcome, checkout.Paid):
+        return outcome
+    reason = refusal(outcome.code, outcome.decline_code)
+    wrong = {reason.field: reason.field_message} if reason.field else {}
+    return _form(order, entered, today, wrong, [(reason.field or "", reason.message)], status=402)
+
+
+def _closed(order: Order | None) -> Response:
+    """The page of a session that takes no card any more, or of no session at all."""
+    state = "unknown" if order is None else order.status
+    return rendering.page(
+        "closed.html", {"state": state, "order": order}, status=_GONE_STATUS[state]
+    )
+
+
+def _form(
+    order: Order,
+    entered: Entered,
+    today: time.struct_time,
+    wrong: dict[str, str] | None = None,
+    summary: list[tuple[str, str]] | None = None,
+    *,
+    status: int = 200,
+) -> Response:
+    """The form with what was typed; `summary` are the lines of its problem box."""
+    values: dict[str, object] = {
+        "order": order,
+        "action": f"/c/pay/{order.session_id}",
+        "entered": entered,
+        "wrong": dict.fromkeys(asdict(entered), "") | (wrong or {}),
+        "summary": summary or [],
+        "uncharged": status == 422,
+        "today_seconds": calendar.timegm(today),
+        "amex": card_form.is_amex(card_form.digits_of(entered.card_number)),
+        "countries": COUNTRIES,
+        "cards": drawer.TEST_CARDS,
+        "card_expiry": drawer.expiry_from(today.tm_year),
+        "buyer": drawer.BUYER,
+    }
+    ways_out = (order.success_url, order.cancel_url)
+    return rendering.page("pay.html", values, status=status, ways_out=ways_out)

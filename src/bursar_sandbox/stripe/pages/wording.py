@@ -1,0 +1,79 @@
+"""What a buyer reads when a card is refused.
+
+Owns the sentences for declines and the field each one belongs to. It never reveals more than a
+shop would: a bank's reason such as "stolen" stays in the events, the buyer reads "no reason".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A decline in words. `field` is the form field to mend, None when no field is at fault."""
+
+    message: str
+    field: str | None = None
+    field_message: str = ""
+
+
+_NO_REASON = Refusal(
+    "Your bank declined the payment and gave no reason. You were not charged. "
+    "Use another card, or ask your bank."
+)
+
+_WRONG_CODE = Refusal(
+    "The security code is not right. You were not charged. Check it against your card.",
+    "security_code",
+    "The security code is not right. Check the digits on your card",
+)
+
+_WRONG_NUMBER = Refusal(
+    "The card number is not right. You were not charged. Check it against your card.",
+    "card_number",
+    "The card number is not right. Check it against your card",
+)
+
+_WRONG_EXPIRY = Refusal(
+    "The expiry date is not right. You were not charged. Check it against your card.",
+    "expiry",
+    "The expiry date is not right. Check it against your card",
+)
+
+_REFUSALS = {
+    "insufficient_funds": Refusal(
+        "Your card does not have enough money for this payment. You were not charged. "
+        "Use another card."
+    ),
+    "expired_card": Refusal(
+        "This card has expired. You were not charged. Use another card.",
+        "expiry",
+        "This card has expired. Use another card",
+    ),
+    "incorrect_cvc": _WRONG_CODE,
+    "invalid_cvc": _WRONG_CODE,
+    "incorrect_number": _WRONG_NUMBER,
+    "invalid_number": _WRONG_NUMBER,
+    "invalid_expiry_month": _WRONG_EXPIRY,
+    "invalid_expiry_year": _WRONG_EXPIRY,
+    "processing_error": Refusal(
+        "Your bank could not process the payment. You were not charged. "
+        "Wait a minute and try again, or use another card."
+    ),
+    "test_mode_live_card": Refusal(
+        "This is not a test card, and the sandbox takes no other. You were not charged. "
+        "Use one of the test cards.",
+        "card_number",
+        "This is not one of the test cards",
+    ),
+    "authentication_required": Refusal(
+        "This card asks you to confirm with your bank, a step the sandbox does not play yet. "
+        "You were not charged. Use another card."
+    ),
+}
+
+
+def refusal(code: str, decline_code: str | None) -> Refusal:
+    """The words for a decline: the bank's own code first, then the card error's code."""
+    return _REFUSALS.get(decline_code or "") or _REFUSALS.get(code) or _NO_REASON

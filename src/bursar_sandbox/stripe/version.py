@@ -1,0 +1,3 @@
+"""The one API version that the sandbox speaks."""
+
+API_VERSION = "2026-10-28.endive"
