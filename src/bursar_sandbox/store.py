@@ -105,6 +105,11 @@ class Store:
         if tx.owed:
             self.on_owed()
 
+    def read(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """One query outside any transaction, for the tasks that run in the server's own thread."""
+        with self._turn:
+            return self.connection.execute(sql, values)
+
     def advance(self, seconds: int) -> int:
         """Move the sandbox's clock forward, for good; returns the new time."""
         now = self.clock.advance(seconds)

@@ -135,6 +135,19 @@ def test_deleted_object_keeps_nothing_of_the_living(schema: Schema) -> None:
     assert found == ["customer.email: unknown field"]
 
 
+@pytest.mark.parametrize("deleted", [1, "true", False])
+def test_expanded_twin_that_is_not_quite_deleted_is_found(schema: Schema, deleted: object) -> None:
+    twin = {"id": "cus_1", "object": "customer", "deleted": deleted}
+    found = check(samples.session() | {"customer": twin}, schema)
+    assert "checkout.session.customer: missing required 'email'" in found
+
+
+def test_living_object_marked_deleted_is_found(schema: Schema) -> None:
+    session = samples.session() | {"customer": samples.customer() | {"deleted": True}}
+    found = check(session, schema)
+    assert found == ["checkout.session.customer.deleted: expected False, got True"]
+
+
 @pytest.mark.parametrize("name", ["wallet", "subscription_plan", "list.item"])
 def test_unknown_object_name_is_found(schema: Schema, name: str) -> None:
     assert check({"id": "x_1", "object": name}, schema) == [f"{name}: unknown object name '{name}'"]

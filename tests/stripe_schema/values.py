@@ -95,8 +95,6 @@ def _claims(value: dict[str, object], choice: Definition, definitions: Definitio
     known = fields(choice)
     marks = {name: definition_at(inner, definitions) for name, inner in known.items()}
     constants = {name: inner["const"] for name, inner in marks.items() if "const" in inner}
-    if value.get("deleted") is True and constants.get("deleted") is not True:
-        return False
     return all(_same(value.get(name), const) for name, const in constants.items())
 
 

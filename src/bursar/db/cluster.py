@@ -55,6 +55,11 @@ class Cluster:
         self._check_version()
         if not self._data.exists():
             self._create()
+        elif not self._home.password_file.exists():
+            raise errors.EmbeddedServerFailed(
+                f"{self._home.password_file} is gone, and only it opens {self._data}. "
+                f"Bring it back, or move {self._data} away to begin with an empty database."
+            )
         self._check_owner()
         self._await_predecessor()
         for attempt in range(START_ATTEMPTS):

@@ -7,6 +7,7 @@ DATABASE_URL is set, and it never shares a server between homes.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -23,7 +24,10 @@ from bursar.db.home import DATABASE, Home, HomeLock
 if TYPE_CHECKING:
     from types import TracebackType
 
+log = logging.getLogger(__name__)
+
 WATCH_SECONDS = 0.2
+PAUSE_SECONDS = 2.0
 ADOPT_TIMEOUT_SECONDS = 150.0
 
 
@@ -128,16 +132,21 @@ class EmbeddedServer:
         )
 
     def _watch(self) -> None:
+        """Start the server again where it crashed; take over where its owner is gone."""
+        if self._cluster is not None and self._cluster.alive:
+            return
         try:
-            if self._cluster is None:
-                if self._lock.acquire():
-                    self._start()
-            elif not self._cluster.alive:
+            if self._cluster is not None:
+                log.warning("the embedded PostgreSQL ended by itself; starting it again")
                 self._cluster.start()
-        except (errors.EmbeddedServerFailed, OSError) as error:
-            # Kept for whoever asks, and tried again: clients see DatabaseUnavailable meanwhile.
-            self._failure = error
+            elif self._lock.acquire():
+                self._start()
+                log.warning("the embedded PostgreSQL lost its owner; this process took over")
+        except (errors.Error, OSError) as error:
+            # Tried again, here or by another process; clients see DatabaseUnavailable meanwhile.
+            log.error("the embedded PostgreSQL does not start: %s", error)
             self._leave()
+            self._stopping.wait(PAUSE_SECONDS)
 
     def _start(self) -> None:
         """Start the server as its owner; the lock is held."""

@@ -6,6 +6,7 @@ Owns names and permissions under the home. It never starts a server and reads no
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -68,9 +69,14 @@ class Home:
 
         Raises errors.EmbeddedServerFailed and names the directory that is in the way.
         """
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            # A demoted server has to pass through; nobody else may look around.
-            self.path.mkdir(mode=0o711 if account.demoted else 0o700, parents=True, exist_ok=True)
+            for folder in reversed(made):
+                folder.mkdir()
+                # A demoted server has to pass through, whatever the umask; nobody else looks in.
+                folder.chmod(0o711 if account.demoted else 0o700)
+            if not self.path.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except OSError as error:
             raise errors.EmbeddedServerFailed(
                 f"The folder {self.path} can't be made: {error.strerror}. "

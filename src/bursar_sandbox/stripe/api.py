@@ -60,7 +60,14 @@ class Answer:
 class Api:
     """Dispatches calls to the routes of the resources."""
 
-    def __init__(self, store: Store, routes: list[Route], recorder: Recorder) -> None:
+    def __init__(
+        self,
+        store: Store,
+        routes: list[Route],
+        recorder: Recorder,
+        public_url: str | None = None,
+    ) -> None:
+        self._public_url = public_url
         self._store = store
         self._recorder = recorder
         self._in_use: set[str] = set()
@@ -121,7 +128,8 @@ class Api:
 
     def _run(self, request: Request, route: Route, ids: tuple[str, ...]) -> Answer:
         timers.run_due(self._store)
-        base_url = f"http://{host}" if (host := request.headers.get(b"host")) else None
+        host = request.headers.get(b"host")
+        base_url = self._public_url or (f"http://{host}" if host else None)
         try:
             with self._store.transaction(request.id, request.key, base_url) as tx:
                 if request.key is not None:

@@ -188,7 +188,9 @@ def from_token(token: str, today: datetime.date) -> Card | None:
     return _card(number, today.month, today.year + 1, has_cvc=True)
 
 
-def check(number: str, exp_month: int, exp_year: int, cvc: str | None, today: datetime.date) -> Card:
+def check(
+    number: str, exp_month: int, exp_year: int, cvc: str | None, today: datetime.date
+) -> Card:
     """The card behind what was typed. Raises StripeError (402) for what no bank need be asked."""
     digits = number.replace(" ", "").replace("-", "")
     if not _is_number(digits):
@@ -210,9 +212,7 @@ def check(number: str, exp_month: int, exp_year: int, cvc: str | None, today: da
                     "exp_month")
         )  # fmt: skip
     if cvc is not None and not (cvc.isascii() and cvc.isdigit() and len(cvc) == _cvc_size(digits)):
-        raise refusal(
-            Decline("invalid_cvc", None, "Your card's security code is invalid.", "cvc")
-        )
+        raise refusal(Decline("invalid_cvc", None, "Your card's security code is invalid.", "cvc"))
     return _card(digits, exp_month, year, has_cvc=cvc is not None)
 
 

@@ -59,9 +59,7 @@ def _settled(call: Call, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 routes = [
-    route(
-        "GET", "/v1/charges", index, f"{lists.PAGING} customer payment_intent transfer_group"
-    ),
+    route("GET", "/v1/charges", index, f"{lists.PAGING} customer payment_intent transfer_group"),
     route("GET", "/v1/charges/*", retrieve),
     route(
         "POST",

@@ -146,9 +146,7 @@ def _descriptor(intent: dict[str, Any]) -> str:
     return f"SANDBOX* {suffix}"[:22] if suffix else intent["statement_descriptor"] or "SANDBOX"
 
 
-def _card_details(
-    charge: dict[str, Any], method: dict[str, Any], cvc_check: str
-) -> dict[str, Any]:
+def _card_details(charge: dict[str, Any], method: dict[str, Any], cvc_check: str) -> dict[str, Any]:
     card = method["card"]
     checks = card["checks"]
     postal = checks["address_postal_code_check"]

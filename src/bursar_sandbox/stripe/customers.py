@@ -90,9 +90,7 @@ def _set(customer: dict[str, Any], params: Params) -> None:
     if "email" in params:
         customer["email"] = _email(params)
     if "address" in params:
-        customer["address"] = addresses.merged_address(
-            params.table("address"), customer["address"]
-        )
+        customer["address"] = addresses.merged_address(params.table("address"), customer["address"])
     if "shipping" in params:
         customer["shipping"] = addresses.shipping(params.table("shipping"))
     if params.given("balance"):
@@ -195,6 +193,11 @@ routes = [
     route("GET", "/v1/customers/*", retrieve),
     route("POST", "/v1/customers/*", update, f"{_SETTABLE} default_source"),
     route("DELETE", "/v1/customers/*", delete),
-    route("GET", "/v1/customers/*/payment_methods", list_methods, f"{lists.PAGING} allow_redisplay type"),
+    route(
+        "GET",
+        "/v1/customers/*/payment_methods",
+        list_methods,
+        f"{lists.PAGING} allow_redisplay type",
+    ),
     route("GET", "/v1/customers/*/payment_methods/*", retrieve_method),
 ]

@@ -94,8 +94,7 @@ def apply(tx: Transaction, body: dict[str, Any], paths: list[str]) -> None:
         parts = path.split(".")
         if len(parts) - (parts[0] == "data") > MAX_DEPTH:
             raise StripeError(
-                f"You cannot expand more than {MAX_DEPTH} levels of a property. "
-                f"Property: {path}",
+                f"You cannot expand more than {MAX_DEPTH} levels of a property. Property: {path}",
                 param="expand",
             )
         _walk(tx, body, parts, path)

@@ -44,9 +44,7 @@ def from_params(tx: Transaction, params: Params) -> dict[str, Any]:
         if table is None:
             raise missing_parameter(params.name("sepa_debit"))
         iban = banks.check_iban(table.need_text("iban"), table.name("iban"))
-        return _add(
-            tx, kind, banks.shown(iban), details, metadata.merged(params), {"iban": iban}
-        )
+        return _add(tx, kind, banks.shown(iban), details, metadata.merged(params), {"iban": iban})
     raise not_played(f"payment methods of type `{kind}`", params.name("type"))
 
 
@@ -131,9 +129,7 @@ def usable(
         if card is None:
             raise no_such(_WORD, method_id, param, in_path=in_path)
         return add_card(tx, card, addresses.billing_details(None))
-    return records.get(
-        tx, "payment_method", method_id, param=param, in_path=in_path, word=_WORD
-    )
+    return records.get(tx, "payment_method", method_id, param=param, in_path=in_path, word=_WORD)
 
 
 def check_not_spent(tx: Transaction, method: dict[str, Any]) -> None:
@@ -232,3 +228,8 @@ def of_customer_one(tx: Transaction, customer_id: str, method_id: str) -> dict[s
     if method["customer"] != customer_id:
         raise no_such(_WORD, method_id, "payment_method", in_path=True)
     return method
+
+
+def debit_succeeds(tx: Transaction, method_id: str) -> bool:
+    """Whether the debit of this SEPA account will succeed."""
+    return banks.debit_of(tx.private(method_id)["iban"]).succeeds

@@ -133,8 +133,9 @@ class Params:
             return default
         if value not in options:
             allowed = ", ".join(options[:-1]) + f", or {options[-1]}" if options[1:] else options[0]
-            raise StripeError(f"Invalid {self.name(key)}: must be one of {allowed}",
-                              param=self.name(key))
+            raise StripeError(
+                f"Invalid {self.name(key)}: must be one of {allowed}", param=self.name(key)
+            )
         return value
 
     def table(self, key: str) -> Params | None:

@@ -24,7 +24,9 @@ _BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 _MAX_UNIT = 10**12
 
 
-def build(tx: Transaction, params: Params, product_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def build(
+    tx: Transaction, params: Params, product_id: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A new price, not stored yet, and its private part. Raises StripeError."""
     currency = check_currency(params.need_text("currency"), params.name("currency"))
     scheme = params.choice("billing_scheme", ("per_unit", "tiered"), "per_unit")

@@ -34,6 +34,14 @@ def build(tx: Transaction, params: Params, product_id: str | None = None) -> dic
     """A new, stored product from its parameters. Raises StripeError."""
     if product_id is not None and tx.find(product_id) is not None:
         raise StripeError("Product already exists.", code="resource_already_exists", param="id")
+    product = new(tx, params, product_id)
+    records.insert(tx, product)
+    events.emit(tx, "product.created", product)
+    return product
+
+
+def new(tx: Transaction, params: Params, product_id: str | None = None) -> dict[str, Any]:
+    """A new product, not stored yet. Raises StripeError."""
     product: dict[str, Any] = {
         "id": product_id or new_id("prod", 14),
         "object": "product",
@@ -57,8 +65,6 @@ def build(tx: Transaction, params: Params, product_id: str | None = None) -> dic
         "url": None,
     }
     _set(product, params)
-    records.insert(tx, product)
-    events.emit(tx, "product.created", product)
     return product
 
 

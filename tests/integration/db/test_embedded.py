@@ -17,12 +17,12 @@ from bursar.db.home import default_home
 SYSTEM_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 
-def test_fresh_home_gets_a_server_with_a_database_of_ours(home: Path) -> None:
-    with EmbeddedServer.open(home) as server:
+def test_fresh_home_gets_a_server_with_a_database_of_ours(fresh_home: Path) -> None:
+    with EmbeddedServer.open(fresh_home) as server:
         assert server.owned
         assert ask(server.url, "select current_database()") == "bursar"
         assert ask(server.url, "show server_encoding") == "UTF8"
-    await_no_server(home)
+    await_no_server(fresh_home)
 
 
 def test_data_and_address_are_kept_over_a_restart(home: Path) -> None:
@@ -52,19 +52,19 @@ def test_server_listens_on_loopback_only_and_wants_the_password(home: Path) -> N
                 ask(wrong, "select 1")
 
 
-def test_password_is_readable_by_its_owner_only(home: Path) -> None:
-    with EmbeddedServer.open(home, durable=False) as server:
+def test_password_is_readable_by_its_owner_only(fresh_home: Path) -> None:
+    with EmbeddedServer.open(fresh_home, durable=False) as server:
         password = urlsplit(server.url).password or ""
         assert len(password) >= 32
         holders = [
-            file for file in home.iterdir() if file.is_file() and password in file.read_text()
+            file for file in fresh_home.iterdir() if file.is_file() and password in file.read_text()
         ]
         assert [file.name for file in holders] == ["password"]
         assert holders[0].stat().st_mode & 0o777 == 0o600
 
 
 def test_settings_of_other_servers_in_the_environment_are_ignored(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    fresh_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
         "PGDATA": "/nowhere",
@@ -75,7 +75,7 @@ def test_settings_of_other_servers_in_the_environment_are_ignored(
         "LC_ALL": "xx_XX.UTF-8",
     }.items():
         monkeypatch.setenv(name, value)
-    with EmbeddedServer.open(home) as server:
+    with EmbeddedServer.open(fresh_home) as server:
         assert ask(server.url, "show fsync") == "on"
         assert ask(server.url, "select datcollate from pg_database where datname='bursar'") == "C"
 
@@ -105,12 +105,12 @@ def test_server_outlives_the_thread_that_opened_it(home: Path) -> None:
         assert ask(server.url, "select pg_postmaster_start_time()") == started
 
 
-def test_interrupted_creation_is_begun_anew(home: Path) -> None:
-    draft = home / "pg18.new"
+def test_interrupted_creation_is_begun_anew(fresh_home: Path) -> None:
+    draft = fresh_home / "pg18.new"
     draft.mkdir(parents=True)
-    home.chmod(0o711)
+    fresh_home.chmod(0o711)
     (draft / "PG_VERSION").write_text("18\n")
-    with EmbeddedServer.open(home, durable=False) as server:
+    with EmbeddedServer.open(fresh_home, durable=False) as server:
         assert ask(server.url, "select 1") == 1
     assert not draft.exists()
 
@@ -125,20 +125,24 @@ def test_status_file_of_a_crash_with_a_reused_process_number_is_no_hindrance(
         assert ask(server.url, "select 1") == 1
 
 
-def test_data_of_another_major_version_are_named_with_the_way_over(home: Path) -> None:
-    (home / "pg12").mkdir(parents=True)
-    home.chmod(0o711)
-    (home / "pg12" / "PG_VERSION").write_text("12\n")
+def test_data_of_another_major_version_are_named_with_the_way_over(fresh_home: Path) -> None:
+    (fresh_home / "pg12").mkdir(parents=True)
+    fresh_home.chmod(0o711)
+    (fresh_home / "pg12" / "PG_VERSION").write_text("12\n")
     with pytest.raises(errors.EmbeddedServerFailed) as caught:
-        EmbeddedServer.open(home)
-    for part in (str(home / "pg12"), "pg_dump", "pg_restore", "BURSAR_PG_BIN"):
+        EmbeddedServer.open(fresh_home)
+    for part in (str(fresh_home / "pg12"), "pg_dump", "pg_restore", "BURSAR_PG_BIN"):
         assert part in caught.value.detail
 
 
 def test_lost_password_file_is_named(home: Path) -> None:
-    with EmbeddedServer.open(home, durable=False):
-        pass
     (home / "password").unlink()
+    with pytest.raises(errors.EmbeddedServerFailed, match=str(home / "password")):
+        EmbeddedServer.open(home, durable=False)
+
+
+def test_replaced_password_file_is_named(home: Path) -> None:
+    (home / "password").write_text("another")
     with pytest.raises(errors.EmbeddedServerFailed, match=str(home / "password")):
         EmbeddedServer.open(home, durable=False)
     await_no_server(home)
@@ -153,25 +157,25 @@ def test_refusal_to_start_shows_the_end_of_the_log(home: Path) -> None:
         EmbeddedServer.open(home, durable=False)
 
 
-def test_folder_without_programs_is_named(home: Path, tmp_path: Path) -> None:
+def test_folder_without_programs_is_named(fresh_home: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.EmbeddedServerFailed, match="BURSAR_PG_BIN") as caught:
-        EmbeddedServer.open(home, binaries=tmp_path)
+        EmbeddedServer.open(fresh_home, binaries=tmp_path)
     assert str(tmp_path) in caught.value.detail
 
 
-def test_a_file_in_the_place_of_the_home_is_named(home: Path) -> None:
-    home.write_text("")
+def test_a_file_in_the_place_of_the_home_is_named(fresh_home: Path) -> None:
+    fresh_home.write_text("")
     with pytest.raises(errors.EmbeddedServerFailed, match="BURSAR_HOME"):
-        EmbeddedServer.open(home)
+        EmbeddedServer.open(fresh_home)
 
 
 @pytest.mark.skipif(not SYSTEM_BINARIES, reason="no PostgreSQL is installed on this system")
-def test_programs_of_the_system_serve_as_well(home: Path) -> None:
+def test_programs_of_the_system_serve_as_well(fresh_home: Path) -> None:
     folder = SYSTEM_BINARIES[0].parent
-    with EmbeddedServer.open(home, binaries=folder) as server:
+    with EmbeddedServer.open(fresh_home, binaries=folder) as server:
         version = ask(server.url, "show server_version_num")
         assert str(version).startswith(folder.parent.name)
-        assert (home / f"pg{folder.parent.name}").is_dir()
+        assert (fresh_home / f"pg{folder.parent.name}").is_dir()
 
 
 def test_default_home_is_in_the_users_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ def test_second_process_adopts_and_leaves_the_server_running(home: Path) -> None
     await_no_server(home)
 
 
-def test_of_many_processes_at_once_exactly_one_owns(home: Path) -> None:
-    processes = [start_owner(home) for _ in range(4)]
+def test_of_many_processes_at_once_exactly_one_owns(fresh_home: Path) -> None:
+    processes = [start_owner(fresh_home) for _ in range(4)]
     try:
         owners = [read_owner(process) for process in processes]
         assert sorted(owner.owned for owner in owners) == [False, False, False, True]
@@ -58,7 +58,7 @@ def test_of_many_processes_at_once_exactly_one_owns(home: Path) -> None:
     finally:
         for process in processes:
             process.communicate("")
-    await_no_server(home)
+    await_no_server(fresh_home)
 
 
 @linux_only

@@ -114,6 +114,14 @@ class CheckoutStateAnswer(Answer):
     payment: PaymentAnswer
 
 
+class PoolsAnswer(Answer):
+    """The balance by where it came from, in the order of use."""
+
+    plan: int
+    bonus: int
+    purchased: int
+
+
 class BalanceAnswer(Answer):
     """Credits in the smallest part of `unit`; `balance` is what can be spent now."""
 
@@ -123,7 +131,7 @@ class BalanceAnswer(Answer):
     balance: int
     held: int
     owed: int
-    pools: dict[Literal["plan", "bonus", "purchased"], int]
+    pools: PoolsAnswer
 
 
 class TransactionAnswer(Answer):

@@ -77,17 +77,17 @@ class Refusal(Exception):
         super().__init__(self.detail)
 
 
-def status_of(error: errors.Error) -> int:
+def status_of(kind: type[errors.Error]) -> int:
     """The status of an error's family."""
-    for family in type(error).__mro__:
+    for family in kind.__mro__:
         if family in STATUSES:
             return STATUSES[family]
     return 500
 
 
-def title_of(error: errors.Error) -> str:
+def title_of(kind: type[errors.Error]) -> str:
     """The first line of the error's docstring, the same for every one of its kind."""
-    return (type(error).__doc__ or "").strip().splitlines()[0]
+    return (kind.__doc__ or "").strip().splitlines()[0]
 
 
 def request_id_of(scope: Scope) -> str:
@@ -145,7 +145,7 @@ def refused(scope: Scope, refusal: Refusal) -> Response:
 
 def failed(scope: Scope, error: errors.Error) -> Response:
     """The answer to an error of ours."""
-    status = status_of(error)
+    status = status_of(type(error))
     headers: dict[str, str] = {}
     detail = error.detail
     if isinstance(error, errors.Unauthenticated):
@@ -158,10 +158,16 @@ def failed(scope: Scope, error: errors.Error) -> Response:
         log.warning("failed", code=error.code, detail=detail, request_id=request_id_of(scope))
     if isinstance(error, errors.Unavailable | errors.Misconfigured):
         # Their details name hosts and settings: for the operator's log, not for a client.
-        detail = title_of(error)
+        detail = title_of(type(error))
     by_field = error.errors if isinstance(error, errors.Invalid) else ()
     return problem(
-        scope, status, error.code, title_of(error), detail, by_field=by_field, headers=headers
+        scope,
+        status,
+        error.code,
+        title_of(type(error)),
+        detail,
+        by_field=by_field,
+        headers=headers,
     )
 
 

@@ -44,7 +44,7 @@ DECLINED = (
 
 @dataclass(frozen=True, slots=True)
 class Credited:
-    """Credits that a payment brought, and the balance before and after it."""
+    """Credits that a payment brought, and the balance before (empty if unclear) and after it."""
 
     brought: str
     before: str
@@ -76,27 +76,23 @@ class Outcome:
     receipt_url: str | None = None
 
 
-def credited(posting: PostingRow | None, unit: Unit | None) -> Credited | None:
-    """The balance around a purchase, from its own ledger posting.
+def credited(postings: Sequence[PostingRow], payment: Payment, unit: Unit | None) -> Credited | None:
+    """What `payment` brought, from its own posting and the one before it.
 
-    None until the posting is there, and when part of it paid a debt: then the two balances don't
-    differ by what was bought, and a page that showed them would look wrong.
+    `postings` are the newest of the payment's unit; None when the purchase is not among them.
     """
-    if posting is None or unit is None:
-        return None
-    return Credited(
-        brought=amount_of(posting.amount, unit),
-        before=format_credits(posting.balance_after - posting.amount, unit.decimals),
-        after=format_credits(posting.balance_after, unit.decimals),
-        label=unit.label,
-    )
-
-
-def purchase_of(payment: Payment, postings: Sequence[PostingRow]) -> PostingRow | None:
-    """The posting by which a payment's credits came, among those given."""
-    for posting in postings:
-        if posting.payment_id == payment.id and posting.type == "purchase":
-            return posting
+    for index, posting in enumerate(postings):
+        if posting.payment_id == payment.id and posting.type == "purchase" and unit is not None:
+            older = postings[index + 1] if index + 1 < len(postings) else None
+            before = older.balance_after if older else 0
+            # Where part of it paid a debt the balance rose by less: then only what is now is said.
+            plain = before + posting.amount == posting.balance_after
+            return Credited(
+                brought=amount_of(posting.amount, unit),
+                before=format_credits(before, unit.decimals) if plain else "",
+                after=format_credits(posting.balance_after, unit.decimals),
+                label=unit.label,
+            )
     return None
 
 
@@ -188,4 +184,4 @@ def _returned(payment: Payment, status: str, paid: str) -> tuple[str, str]:
         return f"You paid {paid}, and got it back", f"{back} were refunded to your card."
     if status == "partially_refunded":
         return f"You paid {paid}", f"{back} of it were refunded to your card."
-    return f"You paid {paid}", "Your bank has asked about this payment. Nothing is open for you."
+    return f"You paid {paid}", "Your bank is looking into this payment. There is nothing for you to do here."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bursar.db.connections import connect
 
-SCRIPT = Path(__file__).with_name("owner.py")
+SCRIPT = Path(__file__).parent / "integration" / "db" / "owner.py"
 PATIENCE_SECONDS = 60
 
 

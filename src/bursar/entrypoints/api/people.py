@@ -1,0 +1,78 @@
+"""Users as the host app describes them, and the links that sign their browsers in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bursar.access import sessions
+from bursar.access.actors import Actor
+from bursar.billing import customers
+from bursar.entrypoints.api.answers import SessionAnswer, UserAnswer, answer
+from bursar.entrypoints.api.bodies import body_of
+from bursar.entrypoints.api.callers import actor_of, idempotency_key
+from bursar.entrypoints.api.openapi import described
+from bursar.entrypoints.api.requests import SessionRequest, UserRequest
+from bursar.entrypoints.api.state import api_of
+
+router = APIRouter(tags=["users"])
+
+Service = Annotated[Actor, Depends(actor_of("service"))]
+
+
+# Ids of the host app may hold slashes, so the rest of the path is the id.
+@router.put("/api/users/{user_id:path}", response_model=UserAnswer, **described(body=UserRequest))
+async def put_user(
+    request: Request,
+    user_id: str,
+    actor: Service,
+    body: Annotated[UserRequest, Depends(body_of(UserRequest))],
+) -> Response:
+    """Make a user, or bring one up to date."""
+    customers.check_user_id(user_id)
+    wiring = api_of(request).wiring
+    async with wiring.db.transaction() as conn:
+        user = await customers.put_user(
+            conn,
+            user_id,
+            email=body.email,
+            email_verified=body.email_verified,
+            name=body.name,
+            at=wiring.clock.now(),
+        )
+    return answer(
+        UserAnswer(
+            user_id=user.id,
+            customer_id=user.customer_id,
+            email=user.email,
+            email_verified=user.email_verified,
+            name=user.name,
+        )
+    )
+
+
+@router.post(
+    "/api/sessions",
+    response_model=SessionAnswer,
+    **described(body=SessionRequest, idempotent=True),
+)
+async def create_session(
+    request: Request,
+    actor: Service,
+    key: Annotated[str | None, Depends(idempotency_key)],
+    body: Annotated[SessionRequest, Depends(body_of(SessionRequest))],
+) -> Response:
+    """Make a sign-in link: good once, for ten minutes.
+
+    A repeat under one Idempotency-Key makes another link: a stored answer would be a stored
+    secret, and an unused link harms nobody.
+    """
+    wiring = api_of(request).wiring
+    async with wiring.db.transaction() as conn:
+        await customers.ensure_user(conn, body.user_id, at=wiring.clock.now())
+        token = await sessions.create_link(conn, body.user_id)
+    return answer(SessionAnswer(url=f"{wiring.settings.own_url}/sign-in?token={quote(token)}"))

@@ -1,0 +1,75 @@
+"""`bursar catalog`: brings catalog.toml to the database and the provider, and shows what is sold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bursar import config
+from bursar.billing import catalog, catalog_file, catalog_push
+from bursar.billing.catalog import Pack, Unit
+from bursar.db import Database
+from bursar.entrypoints.cli.demo.kept import demo_settings
+from bursar.entrypoints.cli.opening import with_database, with_wiring
+from bursar.entrypoints.cli.output import AsJson, as_record, print_json, print_rows
+from bursar.money import format_credits, format_money, price_per_credit
+from bursar.wiring import Wiring
+
+group = typer.Typer(no_args_is_help=True)
+
+Provider = Annotated[str, typer.Option(help="The payment provider.")]
+COLUMNS = ("key", "name", "contents", "price", "per_credit", "provider_price_id")
+
+
+@group.command()
+def push(
+    file: Annotated[Path | None, typer.Option(help="Default: BURSAR_CATALOG.")] = None,
+    provider: Provider = "stripe",
+    as_json: AsJson = False,
+) -> None:
+    """Bring catalog.toml to the database and to the provider; safe to repeat."""
+    settings = demo_settings(config.read())
+    wanted = catalog_file.read(file or settings.catalog)
+
+    async def act(wiring: Wiring) -> catalog_push.Pushed:
+        report = (lambda _: None) if as_json else print
+        adapter = wiring.provider(provider)
+        return await catalog_push.push(
+            wiring.db, adapter, wanted, clock=wiring.clock, report=report
+        )
+
+    pushed = with_wiring(settings, act)
+    if as_json:
+        print_json(pushed)
+
+
+@group.command()
+def show(provider: Provider = "stripe", as_json: AsJson = False) -> None:
+    """Show what is on sale."""
+
+    async def act(db: Database) -> tuple[list[Pack], list[Unit]]:
+        async with db.connection() as conn:
+            return await catalog.list_packs(conn, provider), await catalog.list_units(conn)
+
+    packs, units = with_database(config.read(), act)
+    if as_json:
+        print_json({"units": units, "packs": packs})
+        return
+    rows = [as_record(pack) | _in_words(pack) for pack in packs]
+    print_rows(rows, COLUMNS, as_json=False, none="Nothing is on sale; run `bursar catalog push`.")
+    for unit in units:
+        for currency, rate in unit.per_minor.items():
+            least, most = (format_money(bound, currency) for bound in unit.bounds[currency])
+            print(f"{unit.label}: any amount from {least} to {most}, {rate} for each minor unit")
+
+
+def _in_words(pack: Pack) -> dict[str, str]:
+    return {
+        "contents": f"{format_credits(pack.credits, pack.unit_decimals)} {pack.unit}",
+        "price": format_money(pack.amount_minor, pack.currency),
+        "per_credit": price_per_credit(
+            pack.amount_minor, pack.currency, pack.credits, pack.unit_decimals
+        ),
+    }

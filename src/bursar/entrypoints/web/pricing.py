@@ -1,0 +1,221 @@
+"""The pricing page, and the buying that begins there.
+
+Owns `/`, `/pricing` and `/pricing/buy`. A press of Buy opens a hosted checkout once for each key
+that the page carried, so that a second press leads to the same one. It sets no price.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from bursar import errors
+from bursar.access import idempotency, limits
+from bursar.billing import catalog, checkouts
+from bursar.billing.catalog import Pack, Unit
+from bursar.billing.orders import Order
+from bursar.billing.payments import Payment
+from bursar.db import Connection
+from bursar.entrypoints.web import forms, offers, pages, visitors
+from bursar.entrypoints.web.pages import Site
+from bursar.entrypoints.web.visitors import Visitor
+from bursar.providers.port import Provider
+
+ROUTE = "POST /pricing/buy"
+_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+_CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the amount that was typed, which is kept."""
+
+    sentence: str
+    amount: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a form asks for: a pack by its key, or an amount."""
+
+    package: str | None
+    amount_minor: int | None
+    currency: str | None
+
+    @property
+    def words(self) -> str:
+        """The same for the same order, so that it can stand in an idempotency key."""
+        return f"{self.package or self.amount_minor}:{self.currency}"
+
+
+def provider_of(site: Site) -> Provider:
+    """The provider at which this shop sells. Raises errors.NotSupported if there is none."""
+    for provider in site.wiring.providers.values():
+        return provider
+    raise errors.NotSupported("No payment provider is set up.")
+
+
+async def show(site: Site, request: Request) -> Response:
+    """GET / and /pricing: what is for sale."""
+    async with site.wiring.db.connection() as conn:
+        visitor = await visitors.find(conn, request)
+        return await _page(site, request, conn, visitor)
+
+
+async def _packs(conn: Connection, provider: Provider, currency: str | None) -> list[Pack]:
+    """The packs in the currency asked for, or in the usual ones where nothing is sold in that."""
+    if currency and _CURRENCY.fullmatch(currency):
+        try:
+            return await catalog.list_packs(conn, provider.name, currency=currency)
+        except errors.CurrencyNotSold:
+            pass
+    return await catalog.list_packs(conn, provider.name)
+
+
+async def _page(
+    site: Site,
+    request: Request,
+    conn: Connection,
+    visitor: Visitor | None,
+    fault: Fault | None = None,
+) -> Response:
+    provider = provider_of(site)
+    query = request.query_params
+    packs = await _packs(conn, provider, query.get("currency"))
+    topup = None
+    if provider.capabilities.free_amount:
+        topup = offers.top_up(
+            await catalog.list_units(conn), provider.capabilities.minimum_minor
+        )
+    values: dict[str, object] = {
+        "tables": offers.rates(packs, kept=query.get("package")),
+        "topup": topup,
+        "fault": fault,
+        "kept_amount": query.get("amount", "")[: offers.AMOUNT_LENGTH_MAX],
+        "canceled": query.get("canceled") == "1",
+        "key": uuid4().hex,
+        "currencies": sorted({pack.currency.upper() for pack in packs}),
+        "provider_name": provider.name.capitalize(),
+    }
+    return pages.render(
+        site,
+        request,
+        "pricing.html",
+        values,
+        visitor=visitor,
+        status=422 if fault else 200,
+        ways_out=provider.capabilities.hosted_origins,
+    )
+
+
+async def buy(site: Site, request: Request) -> Response:
+    """POST /pricing/buy: open a checkout, then 303 to the provider's hosted page."""
+    fields = await forms.read(request)
+    provider = provider_of(site)
+    async with site.wiring.db.connection() as conn:
+        visitor = await visitors.require(conn, request)
+        key = fields.get("key", "")
+        if not _KEY.fullmatch(key):
+            raise errors.Invalid("This form is incomplete. Open the price list again.")
+        try:
+            bought = await _read(conn, provider, fields)
+        except (errors.Invalid, errors.UnknownUnit) as error:
+            if "amount" not in fields:
+                raise
+            fault = Fault(
+                error.detail,
+                fields["amount"][: offers.AMOUNT_LENGTH_MAX],
+                fields.get("currency", ""),
+            )
+            return await _page(site, request, conn, visitor, fault)
+    return await _open_once(site, provider, visitor, bought, key)
+
+
+async def _read(conn: Connection, provider: Provider, fields: dict[str, str]) -> Bought:
+    currency = fields.get("currency", "").lower()
+    if not _CURRENCY.fullmatch(currency):
+        raise errors.CurrencyNotSold("Nothing is sold in this currency.")
+    if "amount" not in fields:
+        return Bought(fields.get("package", ""), None, currency)
+    unit = await _topup_unit(conn)
+    minimum = provider.capabilities.minimum_minor.get(currency, 1)
+    amount = offers.read_amount(fields["amount"], unit, currency, minimum=minimum)
+    return Bought(None, amount, currency)
+
+
+async def _topup_unit(conn: Connection) -> Unit:
+    unit = await catalog.get_unit(conn, None)
+    if not unit.per_minor:
+        raise errors.UnknownUnit("Nothing is sold by amount.")
+    return unit
+
+
+async def _open_once(
+    site: Site, provider: Provider, visitor: Visitor, bought: Bought, form_key: str
+) -> Response:
+    """Open the checkout under the form's key; a second post of it finds the first's."""
+    db = site.wiring.db
+    key = idempotency.Key(
+        f"user:{visitor.user.id}",
+        ROUTE,
+        f"{form_key}:{bought.words}",
+        idempotency.hash_request(bought.words.encode()),
+    )
+    async with db.transaction() as conn:
+        claim = await idempotency.claim(conn, key)
+    if isinstance(claim, idempotency.Replay):
+        return _leave(claim.response.decode())
+    try:
+        async with db.connection() as conn:
+            await limits.take(
+                conn, "checkout", visitor.user.id, site.wiring.settings.limit_checkout
+            )
+        payment = await checkouts.open(
+            db,
+            provider,
+            _order(site, visitor, bought),
+            clock=site.wiring.clock,
+            key=key,
+            resume=claim.reference if isinstance(claim, idempotency.Resumed) else None,
+        )
+    except errors.Error:
+        # Nothing was begun that a buyer could pay for, so the same form may be sent again.
+        async with db.transaction() as conn:
+            await idempotency.release(conn, key)
+        raise
+    url = _way_to(payment)
+    async with db.transaction() as conn:
+        await idempotency.complete(conn, key, 303, url.encode())
+    return _leave(url)
+
+
+def _order(site: Site, visitor: Visitor, bought: Bought) -> Order:
+    left = {"canceled": "1"}
+    if bought.package:
+        left["package"] = bought.package
+    return Order(
+        customer_id=visitor.user.customer_id,
+        user=visitor.user,
+        package=bought.package,
+        amount_minor=bought.amount_minor,
+        currency=bought.currency,
+        success_url=f"{site.own_url}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}",
+        cancel_url=f"{site.own_url}/pricing?{urlencode(left)}",
+    )
+
+
+def _way_to(payment: Payment) -> str:
+    """Where a checkout goes on: at the provider, or on our own page once it is over."""
+    if payment.session_url and not payment.settled:
+        return payment.session_url
+    return f"/checkout/success?session_id={quote(payment.session_id or '')}"
+
+
+def _leave(url: str) -> Response:
+    return RedirectResponse(url, 303, {"cache-control": "no-store"})

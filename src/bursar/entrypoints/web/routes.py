@@ -1,0 +1,120 @@
+"""The pages' routes, and what surrounds each of them: where posts come from, and errors as pages.
+
+Owns the list of addresses. Every view is called through `_endpoint`, so no error leaves the pages
+in another shape, whatever app they are mounted in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
+
+from bursar import errors
+from bursar.entrypoints.web import account, forms, pages, pricing, problems, sign_in, success
+from bursar.entrypoints.web.pages import Site
+from bursar.wiring import Wiring
+
+View = Callable[[Site, Request], Awaitable[Response]]
+
+# Programs ask here; a browser that comes by gets their answer, not a page.
+PROGRAMS = ("/api/", "/user/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
+
+
+def routes(wiring: Wiring) -> list[BaseRoute]:
+    """The routes of all pages, to stand after those of the API.
+
+    The last one answers browsers where nothing is. Raises errors.Misconfigured for a logo or a
+    colour that can't be used.
+    """
+    site = pages.open_site(wiring)
+    served: list[BaseRoute] = [
+        Route(path, site.assets.serve, methods=["GET"]) for path in site.assets.by_path
+    ]
+    served += [
+        Route(path, _endpoint(site, view), methods=[method])
+        for method, path, view in (
+            ("GET", "/", pricing.show),
+            ("GET", "/pricing", pricing.show),
+            ("POST", "/pricing/buy", pricing.buy),
+            ("GET", "/pricing/buy", _to_prices),
+            ("GET", "/checkout/success", success.show),
+            ("GET", "/checkout/success/status", success.show_fragment),
+            ("GET", "/account", account.show),
+            ("GET", "/sign-in", sign_in.show),
+            ("POST", "/sign-out", sign_in.sign_out),
+            ("POST", "/scheme", sign_in.choose_scheme),
+        )
+    ]
+    return [*served, Elsewhere(site, served)]
+
+
+async def _to_prices(site: Site, request: Request) -> Response:
+    """A reload of the page that a refused form left behind starts over."""
+    return RedirectResponse("/pricing", 303)
+
+
+def _endpoint(site: Site, view: View) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if moved := _to_https(site, request):
+            return moved
+        try:
+            if request.method == "POST":
+                forms.check_origin(request, site.own_url)
+            return await view(site, request)
+        except errors.Error as error:
+            return problems.failed(site, request, error)
+        except HTTPException as refusal:
+            return problems.refused(site, request, refusal.status_code, refusal.headers)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            return problems.crashed(site, request)
+
+    return answer
+
+
+def _to_https(site: Site, request: Request) -> Response | None:
+    """The same page over HTTPS, when a proxy says that it was asked for in the clear."""
+    came_by = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    if came_by != "http" or not site.own_url.startswith("https://"):
+        return None
+    if request.method not in ("GET", "HEAD"):
+        return problems.failed(site, request, errors.Denied("Open this page over HTTPS."))
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{site.own_url}{request.url.path}{query}", 301)
+
+
+class Elsewhere(BaseRoute):
+    """Answers browsers where no page is: 404, or 405 where only the method is wrong."""
+
+    path = "elsewhere"
+
+    def __init__(self, site: Site, served: Sequence[BaseRoute]) -> None:
+        self._site = site
+        self._served = tuple(served)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Take requests for a page that nothing else took."""
+        if scope["type"] != "http" or scope["path"].startswith(PROGRAMS):
+            return Match.NONE, {}
+        wants_page = "text/html" in Request(scope).headers.get("accept", "")
+        return (Match.FULL if wants_page else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the page."""
+        request = Request(scope, receive)
+        methods: set[str] = set()
+        for route in self._served:
+            if isinstance(route, Route) and route.matches(scope)[0] is Match.PARTIAL:
+                methods |= route.methods or set()
+        if methods:
+            allow = {"allow": ", ".join(sorted(methods))}
+            response = problems.refused(self._site, request, 405, allow)
+        else:
+            response = problems.refused(self._site, request, 404)
+        await response(scope, receive, send)

@@ -1,0 +1,107 @@
+"""Puts the Stripe sandbox together: API, hosted pages, controls, and the two tasks that run beside.
+
+Owns the start and the stop. `app.state.store` and `app.state.delivery` are for the pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+
+from bursar_sandbox import control
+from bursar_sandbox.delivery import Deliverer
+from bursar_sandbox.recording import Recorder
+from bursar_sandbox.settings import Settings
+from bursar_sandbox.store import Store
+from bursar_sandbox.stripe import (
+    account,
+    charges,
+    checkout_sessions,
+    customers,
+    event_routes,
+    payment_intents,
+    payment_methods,
+    payment_pages,
+    prices,
+    products,
+    timers,
+    webhook_endpoints,
+)
+from bursar_sandbox.stripe.api import Api
+from bursar_sandbox.stripe.pages import hosted_routes
+
+_TICK_SECONDS = 0.5
+_RESOURCES = (
+    account,
+    charges,
+    checkout_sessions,
+    customers,
+    event_routes,
+    payment_intents,
+    payment_methods,
+    payment_pages,
+    prices,
+    products,
+    webhook_endpoints,
+)
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The sandbox as an ASGI application. Its state is opened here and closed at shutdown."""
+    store = _open(settings)
+    recorder = Recorder(settings.record)
+    api = Api(
+        store, [route for module in _RESOURCES for route in module.routes], recorder,
+        public_url=settings.public_url,
+    )  # fmt: skip
+
+    def prepare() -> None:
+        with store.transaction() as tx:
+            account.account_id(tx)
+            if settings.webhook is not None:
+                webhook_endpoints.register(tx, *settings.webhook)
+
+    def reset() -> None:
+        store.reset()
+        prepare()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        deliverer = Deliverer(store, recorder, settings.retry_seconds, settings.answer_seconds)
+        app.state.delivery = deliverer
+        tasks = [asyncio.create_task(deliverer.run()), asyncio.create_task(_tick(store))]
+        yield
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        store.close()
+        recorder.close()
+
+    prepare()
+    routes: list[BaseRoute] = [Mount("/v1", app=api), *control.routes, *hosted_routes]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    # What no route knows is answered as the API answers it, whatever the address.
+    app.router.default = api
+    app.state.store = store
+    app.state.reset = reset
+    return app
+
+
+def _open(settings: Settings) -> Store:
+    base_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    if settings.home is None:
+        return Store(":memory:", base_url)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return Store(settings.home / "stripe.sqlite3", base_url)
+
+
+async def _tick(store: Store) -> None:
+    while True:
+        timers.run_due(store)
+        await asyncio.sleep(_TICK_SECONDS)

@@ -1,0 +1,28 @@
+"""What happens by itself when the sandbox's clock reaches its time.
+
+Owns the meaning of the timers that other modules schedule.
+"""
+
+from __future__ import annotations
+
+from bursar_sandbox.store import Store, Transaction
+from bursar_sandbox.stripe import checkout, checkout_sessions, records
+
+
+def run_due(store: Store) -> None:
+    """Let everything happen whose time has come, each in a transaction of its own."""
+    while store.next_due is not None and store.next_due <= store.clock.now():
+        with store.transaction() as tx:
+            claimed = store.claim_timer(tx)
+            if claimed is None:
+                return
+            _run(tx, *claimed)
+
+
+def _run(tx: Transaction, kind: str, ref: str) -> None:
+    if kind == "session.expire":
+        session = records.get(tx, "checkout.session", ref)
+        if session["status"] == "open":
+            checkout_sessions.expire(tx, session)
+    elif kind == "intent.settle":
+        checkout.settle(tx, ref)

@@ -1,0 +1,132 @@
+"""A shop for the tests of the hosted page: sells through the sandbox, hears webhooks, greets.
+
+Owns a tiny HTTP server and the calls a shop makes. It never looks into the sandbox's store.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+from stripe import StripeClient
+
+FORM = {
+    "email": "ada@lovelace.example",
+    "card_number": "4242 4242 4242 4242",
+    "expiry": "12 / 34",
+    "security_code": "123",
+    "name": "Ada Lovelace",
+    "country": "GB",
+    "postal_code": "SW1A 1AA",
+}
+
+
+class Shop:
+    """What the shop has seen: `arrivals` in order, as `event <type>` or `buyer <path>`."""
+
+    def __init__(self, sandbox_url: str, server: ThreadingHTTPServer) -> None:
+        self.sandbox_url = sandbox_url
+        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        self.arrivals: list[str] = []
+        self.webhook_delay_seconds = 0.0
+        self.client = StripeClient("sk_test_hosted_page", base_addresses={"api": sandbox_url})
+
+    def hear_webhooks(self) -> None:
+        """Register the shop's endpoint for every event."""
+        endpoint: Any = {"url": f"{self.url}/webhooks", "enabled_events": ["*"]}
+        self.client.v1.webhook_endpoints.create(endpoint)
+
+    def sell(self, **changes: Any) -> Any:
+        """A session over two things for 45.00 dollars, changed as told."""
+        price = {"currency": "usd", "unit_amount": 1500, "product_data": {"name": "Ink, black"}}
+        other = {"currency": "usd", "unit_amount": 1500, "product_data": {"name": "Paper"}}
+        params: Any = {
+            "mode": "payment",
+            "line_items": [
+                {"price_data": price, "quantity": 2},
+                {"price_data": other, "quantity": 1},
+            ],
+            "success_url": f"{self.url}/thanks?session={{CHECKOUT_SESSION_ID}}",
+            "cancel_url": f"{self.url}/basket",
+            **changes,
+        }
+        return self.client.v1.checkout.sessions.create(params)
+
+    def session(self, session_id: str) -> Any:
+        """The session as the API shows it now."""
+        return self.client.v1.checkout.sessions.retrieve(session_id)
+
+    def charges(self, session_id: str) -> list[Any]:
+        """All charges, failed ones too, of the session's payment intent."""
+        intent = self.session(session_id).payment_intent
+        params: Any = {"payment_intent": intent}
+        return list(self.client.v1.charges.list(params).data) if intent else []
+
+    def event_types(self, session_id: str) -> list[str]:
+        """The types of the events about the session and its intent, oldest first."""
+        intent = self.session(session_id).payment_intent
+        events = list(self.client.v1.events.list({"limit": 100}).auto_paging_iter())
+        about = [str(e.type) for e in events if _names(e.data.object, session_id, intent)]
+        return about[::-1]
+
+
+def _names(thing: Any, session_id: str, intent: str | None) -> bool:
+    mine = {session_id, intent}
+    return thing.id in mine or (getattr(thing, "payment_intent", None) in mine - {None})
+
+
+def post(url: str, **changes: str) -> httpx.Response:
+    """Send the form without following the redirect, the fields changed as told."""
+    return httpx.post(url, data={**FORM, **changes}, timeout=30)
+
+
+def advance(sandbox_url: str, seconds: int) -> None:
+    """Move the sandbox's clock."""
+    answer = httpx.post(f"{sandbox_url}/_sandbox/clock", json={"advance": seconds})
+    answer.raise_for_status()
+
+
+@contextmanager
+def open_shop(sandbox_url: str) -> Iterator[Shop]:
+    """A shop that is open while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            time.sleep(shop.webhook_delay_seconds)
+            shop.arrivals.append(f"event {json.loads(body)['type']}")
+            self._answer(200, "application/json", "{}")
+
+        def do_GET(self) -> None:
+            if self.path == "/favicon.ico":
+                self._answer(200, "image/x-icon", "")
+                return
+            shop.arrivals.append(f"buyer {self.path}")
+            self._answer(200, "text/html", "<!doctype html><title>Shop</title><h1>Thanks</h1>")
+
+        def _answer(self, status: int, media_type: str, text: str) -> None:
+            self.send_response(status)
+            self.send_header("content-type", media_type)
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent: what arrived is in `arrivals`."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    shop = Shop(sandbox_url, server)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield shop
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
