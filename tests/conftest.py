@@ -8,6 +8,9 @@ import pytest
 
 from bursar.db import Database, open_pool
 from postgres import Postgres, server_url
+from worlds import sandbox, sandbox_process, world
+
+__all__ = ["sandbox", "sandbox_process", "world"]
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,9 @@ class Settings(BaseSettings):
     @property
     def own_url(self) -> str:
         """This server's own address as browsers see it, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def shop_url(self) -> str:

@@ -21,7 +21,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.should_exit and sockets:
             host, port = sockets[0].getsockname()[:2]
-            print(f"Stripe sandbox ready on http://{host}:{port}", flush=True)  # noqa: T201
+            print(f"Stripe sandbox ready on http://{host}:{port}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

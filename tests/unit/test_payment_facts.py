@@ -83,7 +83,9 @@ STATES: list[PaymentState] = [
     ),
     st.randoms(use_true_random=False),
 )
-def test_any_order_with_any_repeats_gives_one_row(facts: list[PaymentFacts], random: object) -> None:
+def test_any_order_with_any_repeats_gives_one_row(
+    facts: list[PaymentFacts], random: object
+) -> None:
     shuffled = [*facts, *facts]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert settle(*shuffled) == settle(*facts)

@@ -9,7 +9,8 @@ Refusals are released, not kept. It never decides whether work may be repeated.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from bursar import errors
 from bursar.db import Connection
@@ -33,7 +34,7 @@ on conflict (principal, route, key) do update set
     response = null
 where k.created_at < now() - make_interval(days => $6)
     or (k.status is null and k.request_hash = excluded.request_hash and k.lease_until <= now())
-returning reference, created_at = now() as fresh
+returning reference, lease_until, created_at = now() as fresh
 """
 
 FIND = """
@@ -55,11 +56,13 @@ where principal = $1 and route = $2 and key = $3 and status is null
 SUSPEND = """
 update idempotency_keys set lease_until = now()
 where principal = $1 and route = $2 and key = $3 and status is null
+    and ($4::timestamptz is null or lease_until = $4)
 """
 
 RELEASE = """
 delete from idempotency_keys
 where principal = $1 and route = $2 and key = $3 and status is null
+    and ($4::timestamptz is null or lease_until = $4)
 """
 
 FORGET = "delete from idempotency_keys where created_at < now() - make_interval(days => $1)"
@@ -77,7 +80,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Nobody used the key before: do the work."""
+    """Nobody used the key before: do the work. `lease` is when the claim ends, and marks it."""
+
+    lease: datetime = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Resumed:
     """An earlier try broke off: go on with what it began, if it got as far as a `reference`."""
 
     reference: str | None
+    lease: datetime = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ async def claim(conn: Connection, key: Key, *, lease_seconds: float = LEASE_SECO
     scope = (key.principal, key.route, key.key)
     row = await conn.fetchrow(CLAIM, *scope, key.request_hash, lease_seconds, KEPT_DAYS)
     if row is not None:
-        return Fresh() if row["fresh"] else Resumed(row["reference"])
+        lease = row["lease_until"]
+        return Fresh(lease) if row["fresh"] else Resumed(row["reference"], lease)
     found = await conn.fetchrow(FIND, *scope)
     if found is None:
         # It was released between the two statements; the client's retry will find it free.
@@ -143,14 +150,20 @@ async def complete(conn: Connection, key: Key, status: int, response: bytes) -> 
     await conn.execute(COMPLETE, key.principal, key.route, key.key, status, response)
 
 
-async def suspend(conn: Connection, key: Key) -> None:
-    """End the lease and keep the reference: the outcome is open, and the next request resumes."""
-    await conn.execute(SUSPEND, key.principal, key.route, key.key)
+async def suspend(conn: Connection, key: Key, *, lease: datetime | None = None) -> None:
+    """End the lease and keep the reference: the outcome is open, and the next request resumes.
+
+    With the claim's `lease`, nothing happens when another has taken the key over meanwhile.
+    """
+    await conn.execute(SUSPEND, key.principal, key.route, key.key, lease)
 
 
-async def release(conn: Connection, key: Key) -> None:
-    """Drop the claim after a refusal, so that a retry works. An answer that is kept stays."""
-    await conn.execute(RELEASE, key.principal, key.route, key.key)
+async def release(conn: Connection, key: Key, *, lease: datetime | None = None) -> None:
+    """Drop the claim after a refusal, so that a retry works. An answer that is kept stays.
+
+    With the claim's `lease`, nothing happens when another has taken the key over meanwhile.
+    """
+    await conn.execute(RELEASE, key.principal, key.route, key.key, lease)
 
 
 async def forget_old(conn: Connection) -> None:

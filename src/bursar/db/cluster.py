@@ -7,10 +7,8 @@ of the home's lock does. Durable unless asked otherwise, which only throw-away t
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ from bursar import errors
 from bursar.db.accounts import Account
 from bursar.db.binaries import Binaries
 from bursar.db.home import HOST, USER, Home
+from bursar.db.ports import choose_port, is_free
 
 START_TIMEOUT_SECONDS = 120.0
 FAST_STOP_SECONDS = 10.0
@@ -26,8 +25,6 @@ POLL_SECONDS = 0.01
 LOG_TAIL_LINES = 8
 START_ATTEMPTS = 3
 MAX_CONNECTIONS = 200
-# Below the range from which systems take ports for outgoing calls, so that ours stays free.
-PORTS = range(20_000, 32_000)
 
 
 class Cluster:
@@ -63,13 +60,13 @@ class Cluster:
         self._check_owner()
         self._await_predecessor()
         for attempt in range(START_ATTEMPTS):
-            port = _choose_port(self._home)
+            port = choose_port(self._home)
             self._home.write(self._home.port_file, str(port))
             self._launch(port)
             if self._await_ready():
                 return
             # Somebody may have taken the port between our look and the server's.
-            if attempt == START_ATTEMPTS - 1 or _is_free(port):
+            if attempt == START_ATTEMPTS - 1 or is_free(port):
                 break
         raise errors.EmbeddedServerFailed(
             f"PostgreSQL did not start. The end of {self._log}:\n{self._log_tail()}"
@@ -206,33 +203,6 @@ class Cluster:
     def _log_tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
-
-
-def _choose_port(home: Home) -> int:
-    """Return the port of the last start if it is free, so that other processes find us again."""
-    if home.port_file.exists() and _is_free(last := int(home.port_file.read_text())):
-        return last
-    for port in random.sample(PORTS, 50):
-        if _is_free(port):
-            return port
-    return _any_port()
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def _is_running(pid: int) -> bool:

@@ -38,7 +38,7 @@ def shipping(params: Params | None) -> dict[str, Any] | None:
 
 def billing_details(params: Params | None, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """Who pays: `before`, or nothing, with what `params` names."""
-    details = dict(before) if before else {
+    details: dict[str, Any] = dict(before) if before else {
         "address": dict.fromkeys(_LINES), "email": None, "name": None, "phone": None,
         "tax_id": None,
     }  # fmt: skip

@@ -37,7 +37,9 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
-        self.headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        self.headers: dict[bytes, str] = {
+            name: value.decode("latin-1") for name, value in scope["headers"]
+        }
         self.body = b""
 
     @property
@@ -179,7 +181,8 @@ def _save(tx: Transaction, request: Request, answer: Answer) -> None:
 
 
 def _body_of(request: Request, error: StripeError) -> bytes:
-    return orjson.dumps(error.envelope(request.id))
+    body: bytes = orjson.dumps(error.envelope(request.id))
+    return body
 
 
 def _refusal(request: Request, error: StripeError) -> Answer:

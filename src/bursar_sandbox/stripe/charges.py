@@ -1,4 +1,7 @@
-"""The routes of charges and of the balance transactions behind them. `charging` owns the objects."""
+"""The routes of charges and of the balance transactions behind them.
+
+`charging` owns the objects; these only show, list and describe them.
+"""
 
 from __future__ import annotations
 

@@ -103,8 +103,7 @@ def expire_now(call: Call) -> dict[str, Any]:
 def expire(tx: Transaction, session: dict[str, Any]) -> dict[str, Any]:
     """Close an open session."""
     session.update(status="expired", url=None)
-    if session["expires_at"] > tx.now:
-        session["expires_at"] = tx.now
+    session["expires_at"] = min(session["expires_at"], tx.now)
     records.replace(tx, session)
     if session["payment_intent"] is not None:
         intent = records.get(tx, "payment_intent", session["payment_intent"])

@@ -25,9 +25,11 @@ def index(call: Call) -> dict[str, Any]:
     if params.given("types"):
         query.one_of("label", params.strings("types"))
     if params.given("delivery_success"):
-        every = "AND d.state != 'delivered'"
-        some = "NOT EXISTS" if params.boolean("delivery_success") else "EXISTS"
-        query.add(f"{some} (SELECT 1 FROM deliveries d WHERE d.event_id = objects.id {every})")
+        query.add(
+            "? = NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = objects.id"
+            " AND d.state != 'delivered')",
+            int(params.boolean("delivery_success")),
+        )
     return lists.page(call, query)
 
 

@@ -125,9 +125,7 @@ def _step(tx: Transaction, place: dict[str, Any], parts: list[str], path: str) -
     elif kind == "checkout.session" and name == "total_details" and rest == ["breakdown"]:
         place[name]["breakdown"] = _breakdown(tx, place)
         return
-    elif name not in place or not (kind == "list" and name == "data" or rest):
-        raise _refused(path)
-    elif isinstance(place[name], str):
+    elif isinstance(place.get(name, ""), str) or not (rest or (kind, name) == ("list", "data")):
         raise _refused(path)
     _walk(tx, place[name], rest, path)
 

@@ -44,7 +44,10 @@ def from_params(tx: Transaction, params: Params) -> dict[str, Any]:
         if table is None:
             raise missing_parameter(params.name("sepa_debit"))
         iban = banks.check_iban(table.need_text("iban"), table.name("iban"))
-        return _add(tx, kind, banks.shown(iban), details, metadata.merged(params), {"iban": iban})
+        labels = metadata.merged(params)
+        return _add(
+            tx, kind, banks.shown(iban), details=details, labels=labels, private={"iban": iban}
+        )
     raise not_played(f"payment methods of type `{kind}`", params.name("type"))
 
 
@@ -90,13 +93,15 @@ def add_card(
         "three_d_secure_usage": {"supported": True},
         "wallet": None,
     }
-    return _add(tx, "card", shown, details, labels or {}, {"number": card.test_number})
+    private = {"number": card.test_number}
+    return _add(tx, "card", shown, details=details, labels=labels or {}, private=private)
 
 
 def _add(
     tx: Transaction,
     kind: str,
     shown: dict[str, Any],
+    *,
     details: dict[str, Any],
     labels: dict[str, str],
     private: dict[str, Any],

@@ -34,7 +34,7 @@ class Params:
 
     def given(self, key: str) -> bool:
         """Whether it was sent with a value (an empty one means: unset it)."""
-        return self.fields.get(key, "") != ""
+        return bool(self.fields.get(key, "") != "")
 
     def allow(self, keys: Iterable[str]) -> None:
         """Raise StripeError for a parameter outside `keys`."""

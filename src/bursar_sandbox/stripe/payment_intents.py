@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bursar_sandbox.stripe import cards, intents, lists, metadata, methods, records
+from bursar_sandbox.stripe import cards, intents, lists, metadata, records
 from bursar_sandbox.stripe import intent_params as fields
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.errors import StripeError, wrong_state

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import orjson
 import pytest
-from people import make_user
 
 from bursar.billing import payments
 from bursar.billing.payments import Intent
@@ -18,6 +17,7 @@ from bursar.ledger import entries
 from bursar.ledger.entries import Cause, Posting
 from bursar.messages import inbox
 from bursar.providers.port import Line, PaymentFacts, Received, Totals
+from people import make_user
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

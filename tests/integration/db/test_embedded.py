@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from servers import ask, await_no_server
 
 from bursar import errors
 from bursar.db.embedded import EmbeddedServer
 from bursar.db.home import default_home
+from servers import ask, await_no_server
 
 SYSTEM_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 

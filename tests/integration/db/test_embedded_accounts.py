@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from servers import ask, await_no_server, owner_process, server_pids
 
 from bursar import errors
 from bursar.db.embedded import EmbeddedServer
+from servers import ask, await_no_server, owner_process, server_pids
 
 SOURCES = Path(errors.__file__).parents[1]
 PACKAGES = Path(pytest.__file__).parents[1]

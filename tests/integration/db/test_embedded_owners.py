@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from bursar import errors
+from bursar.db import Database, open_pool
+from bursar.db.embedded import EmbeddedServer
 from servers import (
     ask,
     await_no_server,
@@ -17,10 +21,6 @@ from servers import (
     server_pids,
     start_owner,
 )
-
-from bursar import errors
-from bursar.db import Database, open_pool
-from bursar.db.embedded import EmbeddedServer
 
 linux_only = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a process of its parent's death"
@@ -106,7 +106,8 @@ async def test_adopter_takes_over_from_an_owner_that_closed(home: Path) -> None:
         assert await asyncio.to_thread(owner.finish) == 0
         async with await open_pool_when_up(adopter) as db:
             assert await insist(db, "select 1") == 1
-        assert adopter.owned
+        while not adopter.owned:
+            await asyncio.sleep(0.02)
         await asyncio.to_thread(adopter.close)
     await_no_server(home)
 

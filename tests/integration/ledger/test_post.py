@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from people import make_customer
 
 from bursar.checks.audit import audit
 from bursar.db import Database
 from bursar.ledger import balances, entries
 from bursar.ledger.entries import Cause, Posting
+from people import make_customer
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

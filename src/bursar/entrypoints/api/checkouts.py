@@ -92,11 +92,11 @@ async def _open_once(
         )
     except OPEN_OUTCOMES:
         async with wiring.db.transaction() as conn:
-            await idempotency.suspend(conn, key)
+            await idempotency.suspend(conn, key, lease=claim.lease)
         raise
     except errors.Error:
         async with wiring.db.transaction() as conn:
-            await idempotency.release(conn, key)
+            await idempotency.release(conn, key, lease=claim.lease)
         raise
     response = answer(_opened(payment))
     async with wiring.db.transaction() as conn:

@@ -1,4 +1,4 @@
-"""`bursar catalog`: brings catalog.toml to the database and the provider, and shows what is sold."""
+"""`bursar catalog`: brings catalog.toml to database and provider, and shows what is sold."""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ def check_origin(request: Request, own_url: str) -> None:
         except ValueError:
             trusted = False
     if not trusted:
-        raise errors.Denied("This form was not sent from our own page. Open the page and try again.")
+        raise errors.Denied(
+            "This form was not sent from our own page. Open the page and try again."
+        )
 
 
 async def read(request: Request) -> dict[str, str]:

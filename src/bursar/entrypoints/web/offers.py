@@ -125,9 +125,7 @@ def top_up(units: Sequence[Unit], minimum: Mapping[str, int]) -> TopUp | None:
     `minimum` is the least that the provider can charge, in minor units by currency.
     """
     for unit in units:
-        choices = [
-            _choice(unit, currency, minimum.get(currency, 1)) for currency in _sorted(unit)
-        ]
+        choices = [_choice(unit, currency, minimum.get(currency, 1)) for currency in _sorted(unit)]
         if choices:
             return TopUp(unit.name, unit.label, plural(unit), tuple(choices))
     return None

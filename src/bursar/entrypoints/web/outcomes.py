@@ -41,6 +41,16 @@ DECLINED = (
     "Use another card, or ask your bank."
 )
 
+TOTAL_WORDS = {
+    "completed": "Paid",
+    "partially_refunded": "Paid",
+    "refunded": "Paid",
+    "disputed": "Paid",
+    "authorized": "On hold",
+    "pending": "Order",
+    "processing": "Order",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Credited:
@@ -68,6 +78,7 @@ class Outcome:
     sentence: str
     badge: Badge
     amount: str
+    total_word: str
     name: str
     act: Act
     payment_id: int
@@ -76,7 +87,9 @@ class Outcome:
     receipt_url: str | None = None
 
 
-def credited(postings: Sequence[PostingRow], payment: Payment, unit: Unit | None) -> Credited | None:
+def credited(
+    postings: Sequence[PostingRow], payment: Payment, unit: Unit | None
+) -> Credited | None:
     """What `payment` brought, from its own posting and the one before it.
 
     `postings` are the newest of the payment's unit; None when the purchase is not among them.
@@ -117,6 +130,7 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
         sentence=sentence,
         badge=payment_badge(status, mismatch=bool(payment.mismatch)),
         amount=format_money(payment.captured_minor or payment.amount_minor, payment.currency),
+        total_word=TOTAL_WORDS.get(status, "Order, not charged"),
         name=str(payment.snapshot.get("name") or payment.description or "Your order"),
         act=act,
         payment_id=payment.id,
@@ -169,8 +183,7 @@ def _pending(waited_seconds: int) -> tuple[str, str]:
         return "Confirming your payment", "This takes a few seconds. Do not pay again."
     if waited_seconds < 15:
         return "Confirming your payment", (
-            "We are waiting for the payment provider to say that it went through. "
-            "Do not pay again."
+            "We are waiting for the payment provider to say that it went through. Do not pay again."
         )
     return "This takes longer than usual", (
         "You can close this page; your account shows the payment as soon as it is confirmed. "
@@ -184,4 +197,7 @@ def _returned(payment: Payment, status: str, paid: str) -> tuple[str, str]:
         return f"You paid {paid}, and got it back", f"{back} were refunded to your card."
     if status == "partially_refunded":
         return f"You paid {paid}", f"{back} of it were refunded to your card."
-    return f"You paid {paid}", "Your bank is looking into this payment. There is nothing for you to do here."
+    return (
+        f"You paid {paid}",
+        "Your bank is looking into this payment. There is nothing for you to do here.",
+    )

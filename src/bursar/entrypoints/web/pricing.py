@@ -24,20 +24,25 @@ from bursar.db import Connection
 from bursar.entrypoints.web import forms, offers, pages, visitors
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
+from bursar.money import Money
 from bursar.providers.port import Provider
 
 ROUTE = "POST /pricing/buy"
+LIMIT_SCOPE = "checkout"
+# With these nobody knows yet whether a checkout was opened; the same form asks the same again.
+OPEN_OUTCOMES = (errors.ProviderUnavailable, errors.ProviderUnknown, errors.Unavailable)
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with the amount that was typed, which is kept."""
+class Typed:
+    """The amount that was typed, which is kept, and what is wrong with it, if anything is."""
 
-    sentence: str
     amount: str
     currency: str
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Bought:
 
     package: str | None
     amount_minor: int | None
-    currency: str | None
+    currency: str
 
     @property
     def words(self) -> str:
@@ -65,7 +70,9 @@ async def show(site: Site, request: Request) -> Response:
     """GET / and /pricing: what is for sale."""
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.find(conn, request)
-        return await _page(site, request, conn, visitor)
+        query = request.query_params
+        typed = Typed(query.get("amount", "")[: offers.AMOUNT_LENGTH_MAX], query.get("topup", ""))
+        return await _page(site, request, conn, visitor, typed)
 
 
 async def _packs(conn: Connection, provider: Provider, currency: str | None) -> list[Pack]:
@@ -83,21 +90,18 @@ async def _page(
     request: Request,
     conn: Connection,
     visitor: Visitor | None,
-    fault: Fault | None = None,
+    typed: Typed,
 ) -> Response:
     provider = provider_of(site)
     query = request.query_params
     packs = await _packs(conn, provider, query.get("currency"))
     topup = None
     if provider.capabilities.free_amount:
-        topup = offers.top_up(
-            await catalog.list_units(conn), provider.capabilities.minimum_minor
-        )
+        topup = offers.top_up(await catalog.list_units(conn), provider.capabilities.minimum_minor)
     values: dict[str, object] = {
         "tables": offers.rates(packs, kept=query.get("package")),
         "topup": topup,
-        "fault": fault,
-        "kept_amount": query.get("amount", "")[: offers.AMOUNT_LENGTH_MAX],
+        "typed": typed,
         "canceled": query.get("canceled") == "1",
         "key": uuid4().hex,
         "currencies": sorted({pack.currency.upper() for pack in packs}),
@@ -109,7 +113,7 @@ async def _page(
         "pricing.html",
         values,
         visitor=visitor,
-        status=422 if fault else 200,
+        status=422 if typed.fault else 200,
         ways_out=provider.capabilities.hosted_origins,
     )
 
@@ -125,15 +129,12 @@ async def buy(site: Site, request: Request) -> Response:
             raise errors.Invalid("This form is incomplete. Open the price list again.")
         try:
             bought = await _read(conn, provider, fields)
-        except (errors.Invalid, errors.UnknownUnit) as error:
+        except errors.Invalid as error:
             if "amount" not in fields:
                 raise
-            fault = Fault(
-                error.detail,
-                fields["amount"][: offers.AMOUNT_LENGTH_MAX],
-                fields.get("currency", ""),
-            )
-            return await _page(site, request, conn, visitor, fault)
+            amount = fields["amount"][: offers.AMOUNT_LENGTH_MAX]
+            typed = Typed(amount, fields.get("currency", ""), error.detail)
+            return await _page(site, request, conn, visitor, typed)
     return await _open_once(site, provider, visitor, bought, key)
 
 
@@ -142,7 +143,10 @@ async def _read(conn: Connection, provider: Provider, fields: dict[str, str]) ->
     if not _CURRENCY.fullmatch(currency):
         raise errors.CurrencyNotSold("Nothing is sold in this currency.")
     if "amount" not in fields:
-        return Bought(fields.get("package", ""), None, currency)
+        package = fields.get("package", "")
+        if not _PACKAGE.fullmatch(package):
+            raise errors.UnknownItem("There is no such package on sale.")
+        return Bought(package, None, currency)
     unit = await _topup_unit(conn)
     minimum = provider.capabilities.minimum_minor.get(currency, 1)
     amount = offers.read_amount(fields["amount"], unit, currency, minimum=minimum)
@@ -162,32 +166,30 @@ async def _open_once(
     """Open the checkout under the form's key; a second post of it finds the first's."""
     db = site.wiring.db
     key = idempotency.Key(
-        f"user:{visitor.user.id}",
+        visitor.actor.principal,
         ROUTE,
         f"{form_key}:{bought.words}",
-        idempotency.hash_request(bought.words.encode()),
+        idempotency.hash_request(visitor.user.id.encode(), bought.words.encode()),
     )
     async with db.transaction() as conn:
         claim = await idempotency.claim(conn, key)
     if isinstance(claim, idempotency.Replay):
         return _leave(claim.response.decode())
+    resume = claim.reference if isinstance(claim, idempotency.Resumed) else None
+    order = _order(site, visitor, bought)
     try:
-        async with db.connection() as conn:
-            await limits.take(
-                conn, "checkout", visitor.user.id, site.wiring.settings.limit_checkout
-            )
+        if resume is None:
+            await _count(site, visitor)
         payment = await checkouts.open(
-            db,
-            provider,
-            _order(site, visitor, bought),
-            clock=site.wiring.clock,
-            key=key,
-            resume=claim.reference if isinstance(claim, idempotency.Resumed) else None,
+            db, provider, order, clock=site.wiring.clock, key=key, resume=resume
         )
-    except errors.Error:
-        # Nothing was begun that a buyer could pay for, so the same form may be sent again.
+    except OPEN_OUTCOMES:
         async with db.transaction() as conn:
-            await idempotency.release(conn, key)
+            await idempotency.suspend(conn, key, lease=claim.lease)
+        raise
+    except errors.Error:
+        async with db.transaction() as conn:
+            await idempotency.release(conn, key, lease=claim.lease)
         raise
     url = _way_to(payment)
     async with db.transaction() as conn:
@@ -195,9 +197,18 @@ async def _open_once(
     return _leave(url)
 
 
+async def _count(site: Site, visitor: Visitor) -> None:
+    """Hold the user to the limit of checkouts, together with those opened over the API."""
+    async with site.wiring.db.connection() as conn:
+        await limits.take(conn, LIMIT_SCOPE, visitor.user.id, site.wiring.settings.limit_checkout)
+
+
 def _order(site: Site, visitor: Visitor, bought: Bought) -> Order:
     left = {"canceled": "1"}
-    if bought.package:
+    if bought.amount_minor is not None:
+        currency = bought.currency
+        left |= {"amount": str(Money(bought.amount_minor, currency).major()), "topup": currency}
+    elif bought.package:
         left["package"] = bought.package
     return Order(
         customer_id=visitor.user.customer_id,

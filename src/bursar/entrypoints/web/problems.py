@@ -141,9 +141,7 @@ def show(site: Site, request: Request, problem: Problem, detail: str = "") -> Re
         # A page that was asked for can be asked for again; a form goes back to the prices.
         "again": problem.status >= 500 and request.method in ("GET", "HEAD"),
     }
-    return pages.render(
-        site, request, "problem.html", values, visitor=None, status=problem.status
-    )
+    return pages.render(site, request, "problem.html", values, visitor=None, status=problem.status)
 
 
 def request_id_of(request: Request) -> str:

@@ -6,6 +6,7 @@ the webhook, so the balance is right whichever comes first; a payment of somebod
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import structlog
@@ -31,34 +32,40 @@ REFRESH_SECONDS = 4
 REFRESHES_UNTIL_SECONDS = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who looks at what, and for how many seconds already."""
+
+    visitor: Visitor
+    outcome: Outcome
+    waited_seconds: int
+
+
 async def show(site: Site, request: Request) -> Response:
     """GET /checkout/success?session_id=: the payment's outcome as a page."""
-    visitor, outcome, waited = await _look(site, request)
-    return _render(site, request, "success.html", visitor, outcome, waited)
+    return _render(site, request, "success.html", await _look(site, request))
 
 
 async def show_fragment(site: Site, request: Request) -> Response:
     """GET /checkout/success/status?session_id=: the outcome alone, for the page's script."""
-    visitor, outcome, waited = await _look(site, request)
-    return _render(site, request, "outcome.html", visitor, outcome, waited)
+    return _render(site, request, "outcome.html", await _look(site, request))
 
 
-def _render(
-    site: Site, request: Request, template: str, visitor: Visitor, outcome: Outcome, waited: int
-) -> Response:
+def _render(site: Site, request: Request, template: str, look: Look) -> Response:
     session_id = request.query_params["session_id"]
-    again = {"session_id": session_id, "waited": str(waited + REFRESH_SECONDS)}
+    waited = look.waited_seconds + REFRESH_SECONDS
+    again = urlencode({"session_id": session_id, "waited": waited})
     values: dict[str, object] = {
-        "outcome": outcome,
+        "outcome": look.outcome,
         "watch": f"/checkout/success/status?{urlencode({'session_id': session_id})}",
-        "refresh": f"{REFRESH_SECONDS};url=/checkout/success?{urlencode(again)}",
-        "refreshes": outcome.waiting and waited < REFRESHES_UNTIL_SECONDS,
+        "refresh": f"{REFRESH_SECONDS};url=/checkout/success?{again}",
+        "refreshes": look.outcome.waiting and waited < REFRESHES_UNTIL_SECONDS,
     }
-    return pages.render(site, request, template, values, visitor=visitor)
+    return pages.render(site, request, template, values, visitor=look.visitor)
 
 
-async def _look(site: Site, request: Request) -> tuple[Visitor, Outcome, int]:
-    """Who looks, and at what. Raises errors.Unauthenticated and errors.NotFound."""
+async def _look(site: Site, request: Request) -> Look:
+    """Raises errors.Unauthenticated and errors.NotFound."""
     session_id = request.query_params.get("session_id", "")
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.require(conn, request)
@@ -70,7 +77,8 @@ async def _look(site: Site, request: Request) -> tuple[Visitor, Outcome, int]:
     async with site.wiring.db.connection() as conn:
         brought = await _credited(conn, payment)
     waited = _seconds(request.query_params.get("waited", ""))
-    return visitor, outcomes.outcome(payment, waited_seconds=waited, brought=brought), waited
+    outcome = outcomes.outcome(payment, waited_seconds=waited, brought=brought)
+    return Look(visitor, outcome, waited)
 
 
 async def _find(site: Site, conn: Connection, session_id: str) -> Payment | None:

@@ -69,15 +69,15 @@ def _fill_and_label(brand: str, scheme: Scheme) -> tuple[str, str]:
         # A black brand would look like a disabled button in dark, a white one in light: ink.
         keeps = not scheme.lighter and lightness < 0.3
         return (brand if keeps else scheme.text), scheme.canvas
-    fill = _moved(
-        brand, STEP, lambda c: colors.contrast(c, scheme.surface) >= scheme.fill_contrast
-    )
+    fill = _moved(brand, STEP, lambda c: colors.contrast(c, scheme.surface) >= scheme.fill_contrast)
     start = colors.to_oklch(fill)[0]
     darker = _moved(
         fill,
         -STEP,
-        lambda c: colors.contrast(c, WHITE) >= LABEL_CONTRAST
-        or colors.to_oklch(c)[0] <= start - DARKEN_AT_MOST,
+        lambda c: (
+            colors.contrast(c, WHITE) >= LABEL_CONTRAST
+            or colors.to_oklch(c)[0] <= start - DARKEN_AT_MOST
+        ),
     )
     if colors.contrast(darker, WHITE) >= LABEL_CONTRAST:
         return darker, WHITE

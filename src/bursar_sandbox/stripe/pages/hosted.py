@@ -82,12 +82,13 @@ def _order(tx: Transaction, session_id: str) -> Order | None:
     session = checkout.find_session(tx, session_id)
     if session is None:
         return None
-    customer = tx.find(session["customer"]) if session.get("customer") else None
-    intent_data = tx.private(session_id).get("payment_intent_data") or {}
+    # A customer whom the page has made itself binds no one to the address typed at first.
+    named = session["customer"] if session["customer_creation"] is None else None
+    customer = (tx.find(named) if named else None) or {}
     return order_of(
         session,
-        customer_email=(customer or {}).get("email") or "",
-        captured_later=intent_data.get("capture_method") == "manual",
+        customer_email=customer.get("email") or "",
+        intent_wishes=tx.private(session_id).get("intent"),
     )
 
 
@@ -99,6 +100,8 @@ def _charge(tx: Transaction, session_id: str, entered: Entered) -> checkout.Paid
     # As on Stripe's page, an address that the shop has named is not the buyer's to change.
     entered = replace(entered, email=order.email or entered.email)
     wrong = card_form.problems(entered, year=today.tm_year, month=today.tm_mon)
+    if order.free:
+        wrong = card_form.without_card(wrong)
     if wrong:
         if order.status == "complete":
             return _closed(order)
@@ -107,7 +110,7 @@ def _charge(tx: Transaction, session_id: str, entered: Entered) -> checkout.Paid
         outcome = checkout.pay(
             tx,
             session_id,
-            card_form.card_details(entered),
+            card_form.NO_CARD if order.free else card_form.card_details(entered),
             email=entered.email,
             name=entered.name,
             country=entered.country,
@@ -124,9 +127,11 @@ def _charge(tx: Transaction, session_id: str, entered: Entered) -> checkout.Paid
 
 def _closed(order: Order | None) -> Response:
     """The page of a session that takes no card any more, or of no session at all."""
-    state = "unknown" if order is None else order.status
+    status = "unknown" if order is None else order.status
+    held = order is not None and (order.free or order.captured_later)
+    state = "placed" if status == "complete" and held else status
     return rendering.page(
-        "closed.html", {"state": state, "order": order}, status=_GONE_STATUS[state]
+        "closed.html", {"state": state, "order": order}, status=_GONE_STATUS[status]
     )
 
 

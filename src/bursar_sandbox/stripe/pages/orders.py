@@ -37,20 +37,28 @@ class Order:
     tax: str
     total: str
     email: str
+    free: bool
     captured_later: bool
+    keeps_card: bool
     makes_customer: bool
     success_url: str
     cancel_url: str
 
 
 def order_of(
-    session: dict[str, Any], *, customer_email: str = "", captured_later: bool = False
+    session: dict[str, Any],
+    *,
+    customer_email: str = "",
+    intent_wishes: dict[str, Any] | None = None,
 ) -> Order:
     """The order of a stored session.
 
-    `customer_email` is that of the session's customer, if it has one; `captured_later` says that
-    paying only holds the amount.
+    `customer_email` is that of the customer whom the shop has named, if it has; `intent_wishes`
+    is what the shop asked for the payment intent.
     """
+    wishes = intent_wishes or {}
+    options: dict[str, Any] = (session.get("payment_method_options") or {}).get("card") or {}
+    keeps_card = bool(wishes.get("setup_future_usage"))
     currency = str(session.get("currency") or "usd")
     details: dict[str, Any] = session.get("total_details") or {}
     discount = int(details.get("amount_discount") or 0)
@@ -66,16 +74,18 @@ def order_of(
         tax=format_amount(int(details.get("amount_tax") or 0), currency),
         total=format_amount(int(session.get("amount_total") or 0), currency),
         email=str(session.get("customer_email") or customer_email or ""),
-        captured_later=captured_later,
-        makes_customer=not session.get("customer") and session.get("customer_creation") == "always",
+        free=not session.get("amount_total"),
+        captured_later="manual" in (wishes.get("capture_method"), options.get("capture_method")),
+        keeps_card=keeps_card,
+        makes_customer=session.get("customer_creation") == "always"
+        or (keeps_card and session.get("customer_creation") is not None),
         success_url=_way_out(session, "success_url"),
         cancel_url=_way_out(session, "cancel_url"),
     )
 
 
 def _lines(session: dict[str, Any], currency: str) -> tuple[Line, ...]:
-    listed: dict[str, Any] = session.get("line_items") or {}
-    return tuple(_line(item, currency) for item in listed.get("data") or ())
+    return tuple(_line(item, currency) for item in session.get("line_items") or ())
 
 
 def _line(item: dict[str, Any], currency: str) -> Line:

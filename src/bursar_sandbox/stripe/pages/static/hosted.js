@@ -5,7 +5,6 @@ const form = document.getElementById("pay");
 const field = (name) => form.elements.namedItem(name);
 const number = field("card_number");
 const expiry = field("expiry");
-const code = field("security_code");
 const brandMark = form.querySelector(".brand");
 const codeHint = document.getElementById("security_code-hint");
 const payButton = form.querySelector("button[type=submit]");
@@ -168,8 +167,17 @@ function fill(button) {
   payButton.focus();
 }
 
-number.addEventListener("input", groupNumber);
-expiry.addEventListener("input", groupExpiry);
+function improveCard() {
+  number.addEventListener("input", groupNumber);
+  expiry.addEventListener("input", groupExpiry);
+  document.querySelector(".cards").addEventListener("submit", (event) => {
+    if (!event.submitter) return;
+    event.preventDefault();
+    fill(event.submitter);
+  });
+  showBrand(digitsIn(number.value));
+}
+
 form.addEventListener("input", mended);
 form.addEventListener("focusout", leftField);
 form.addEventListener("submit", startPaying);
@@ -178,9 +186,5 @@ for (const end of ["pointerup", "pointercancel"]) {
   document.addEventListener(end, () => { pressed = false; });
 }
 window.addEventListener("pageshow", cameBack);
-document.querySelector(".cards").addEventListener("submit", (event) => {
-  if (!event.submitter || !event.submitter.dataset.card_number) return;
-  event.preventDefault();
-  fill(event.submitter);
-});
-showBrand(digitsIn(number.value));
+// An order that costs nothing has no card fields.
+if (number) improveCard();
