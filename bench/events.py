@@ -25,8 +25,8 @@ def _session() -> dict[str, Any]:
         "adaptive_pricing after_expiration branding_settings client_reference_id client_secret "
         "collected_information consent consent_collection currency_conversion discounts "
         "integration_identifier invoice locale origin_context payment_link permissions "
-        "phone_number recovered_from saved_payment_method_options setup_intent shipping_address "
-        "shipping_cost submit_type subscription ui_mode url wallet_options"
+        "phone_number recovered_from setup_intent shipping_address "
+        "shipping_cost submit_type subscription ui_mode url"
     )
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     return {

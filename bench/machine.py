@@ -110,7 +110,9 @@ def cores(before: Reading | None, after: Reading | None) -> dict[str, float]:
         return {}
     seconds = max(after.at - before.at, 1e-9)
     used = {name: after.trees[name] - value for name, value in before.trees.items()}
-    return {name: value / seconds for name, value in (used | {"all": after.all - before.all}).items()}
+    return {
+        name: value / seconds for name, value in (used | {"all": after.all - before.all}).items()
+    }
 
 
 def _processes() -> dict[int, tuple[int, int]]:

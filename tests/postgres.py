@@ -29,17 +29,29 @@ from bursar.db.schema_files import list_functions, list_migrations
 
 T = TypeVar("T")
 OVERRIDE = "BURSAR_TEST_DATABASE_URL"
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
+MEMORY_NEEDED_BYTES = 2 << 30
 
 
 @contextmanager
 def home_folder() -> Iterator[Path]:
     """A folder that the server's user can enter also when the tests run as root."""
-    folder = Path(tempfile.mkdtemp(prefix="bursar-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="bursar-test-", dir=_fast_place()))
     folder.chmod(0o711)
     try:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def _fast_place() -> Path | None:
+    """Return the file system in memory if it is large enough: clones take a tenth of the time."""
+    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
+        return None
+    facts = os.statvfs(MEMORY)
+    large = facts.f_bavail * facts.f_frsize >= MEMORY_NEEDED_BYTES
+    # Copies of PostgreSQL's programs are run from a home, too.
+    return MEMORY if large and not facts.f_flag & os.ST_NOEXEC else None
 
 
 @contextmanager

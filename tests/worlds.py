@@ -125,12 +125,12 @@ class World:
             self.wiring.db, self.wiring.provider("stripe"), order, clock=self.wiring.clock
         )
 
-    async def pay(self, payment: Payment, token: str = "tok_visa") -> None:
+    async def pay(self, payment: Payment, card: str = "tok_visa") -> None:
         """Pay a session as the official command line does, without a browser."""
         page = f"/v1/payment_pages/{payment.session_id}"
         async with self.http() as http:
             made = await http.post(
-                "/v1/payment_methods", data={"type": "card", "card[token]": token}
+                "/v1/payment_methods", data={"type": "card", "card[token]": card}
             )
             assert made.status_code == 200, made.text
             method = made.json()["id"]
@@ -208,9 +208,9 @@ async def world(sandbox: Sandbox, database_url: str) -> AsyncIterator[World]:
 
 @contextmanager
 def serving(
-    settings: Settings, *, with_worker: bool = True, crash_at: str = ""
+    settings: Settings, *, with_worker: bool = True, crash_at: str = "", **environ: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The real server as a process of its own, answering; stopped in the end if it still runs."""
+    """The real server as a process of its own, ready; stopped in the end if it still runs."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("BURSAR_", "STRIPE_"))},
         "DATABASE_URL": str(settings.database_url),
@@ -223,29 +223,32 @@ def serving(
         "STRIPE_SECRET_KEY": settings.stripe_secret_key,
         "STRIPE_WEBHOOK_SECRET": ",".join(settings.stripe_webhook_secrets),
         "BURSAR_CRASH_AT": crash_at,
+        **environ,
     }
-    code = (
-        "import asyncio; from bursar import config; from bursar.entrypoints.server import serve; "
-        f"asyncio.run(serve(config.read(None), with_worker={with_worker}, "
-        "ready=lambda: print('ready', flush=True)))"
-    )
+    command = [sys.executable, "-m", "bursar.entrypoints.cli", "serve"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE
+        command if with_worker else [*command, "--no-worker"],
+        env=environment,
+        cwd=ROOT / "tests",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
-        assert process.stdout is not None
-        while True:
-            line = process.stdout.readline()
-            assert line, f"the server ended with {process.wait()}"
-            if line.strip() == b"ready":
-                break
+        while not _answers(settings):
+            assert process.poll() is None, f"the server ended with {process.returncode}"
+            time.sleep(0.05)
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait(20)
-        assert process.stdout is not None
-        process.stdout.close()
+
+
+def _answers(settings: Settings) -> bool:
+    try:
+        return httpx2.get(f"{settings.own_url}/readyz", timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 async def eventually(condition: Any, *, seconds: float = 20.0) -> None:

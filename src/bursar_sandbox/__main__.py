@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import signal
 import socket
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -16,6 +19,13 @@ from bursar_sandbox.stripe.app import create_app
 
 class Server(uvicorn.Server):
     """Says that it is ready, in one line on standard output, once it answers."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop at SIGINT and SIGTERM; uvicorn's own raises them again, as if it had failed."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from hosted_page_shop import FORM, Shop, open_shop
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bursar_sandbox.running import Sandbox
+from hosted_page_shop import FORM, Shop, open_shop
 
 pytestmark = pytest.mark.browser
 
@@ -34,8 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Shop]:
-    with Sandbox() as sandbox, open_shop(sandbox.base_url) as shop:
-        shop.hear_webhooks()
+    with Sandbox() as sandbox, open_shop(sandbox.base_url) as shop, shop.hearing_webhooks():
         yield shop
 
 
@@ -177,12 +176,12 @@ def test_a_second_click_is_swallowed(shop: Shop, window: Window) -> None:
     page.goto(sold.url)
     type_form(page)
     shop.webhook_delay_seconds = 0.3
-    page.evaluate(
-        "() => { const pay = document.querySelector('button[type=submit]');"
-        " pay.click(); pay.click(); window.words = pay.textContent;"
-        " window.kept = !pay.disabled && pay.getAttribute('aria-disabled') === 'true'; }"
+    shown = page.evaluate(
+        "async () => { const pay = document.querySelector('button[type=submit]');"
+        " pay.click(); await new Promise((done) => setTimeout(done, 50)); pay.click();"
+        " return [pay.textContent, pay.disabled, pay.getAttribute('aria-disabled')]; }"
     )
-    assert page.evaluate("[window.words, window.kept]") == ["Paying…", True]
+    assert shown == ["Paying…", False, "true"]
     page.wait_for_url(f"{shop.url}/thanks?session={sold.id}")
     shop.webhook_delay_seconds = 0.0
     assert len(posted) == 1

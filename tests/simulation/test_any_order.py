@@ -103,12 +103,12 @@ def test_every_order_of_the_three_events_ends_the_same(
 )
 @given(
     order=st.lists(st.sampled_from(TOLD), min_size=1, max_size=6),
-    cut=st.integers(0, 6),
-    late_decline=st.integers(0, 6),
+    places=st.tuples(st.integers(0, 6), st.integers(0, 6)),
 )
 def test_any_order_with_repeats_and_a_stray_decline_ends_the_same(
-    paid: Paid, sandbox: Sandbox, postgres: Postgres, order: list[str], cut: int, late_decline: int
+    paid: Paid, sandbox: Sandbox, postgres: Postgres, order: list[str], places: tuple[int, int]
 ) -> None:
+    cut, late_decline = places
     events = [paid.events[kind] for kind in [*order, *TOLD]]
     events.insert(min(late_decline, len(events)), paid.declined)
     with postgres.database(paid.database) as url:

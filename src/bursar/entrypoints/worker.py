@@ -49,7 +49,8 @@ async def work_once(wiring: Wiring) -> int:
     lease = wiring.settings.worker_lease_seconds
     async with wiring.db.transaction() as conn:
         messages = await inbox.claim(conn, limit=BATCH, lease_seconds=lease)
-    failpoints.reach("work.after_claim")
+    if messages:
+        failpoints.reach("work.after_claim")
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def guarded(message: Claimed) -> None:

@@ -99,7 +99,8 @@ class Api:
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         try:
             request.body = await _read_body(receive)
-            auth.check(request.headers.get(b"authorization"))
+            if request.path.startswith("/v1/"):
+                auth.check(request.headers.get(b"authorization"))
             route, ids = self._find(request)
             if request.key is not None:
                 idempotency.check_key(request.key)

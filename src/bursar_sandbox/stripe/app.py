@@ -23,6 +23,7 @@ from bursar_sandbox.stripe import (
     checkout_sessions,
     customers,
     event_routes,
+    idempotency,
     payment_intents,
     payment_methods,
     payment_pages,
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> Starlette:
     def prepare() -> None:
         with store.transaction() as tx:
             account.account_id(tx)
+            idempotency.forget_old(tx)
             if settings.webhook is not None:
                 webhook_endpoints.register(tx, *settings.webhook)
 

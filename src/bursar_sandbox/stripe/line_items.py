@@ -18,6 +18,9 @@ MAX_ITEMS = 100
 _PRICE_DATA = frozenset(
     "currency product product_data recurring tax_behavior unit_amount unit_amount_decimal".split()
 )
+_PRODUCT_DATA = frozenset(
+    "description images metadata name tax_code tax_details unit_label".split()
+)
 _ITEM = frozenset(
     "adjustable_quantity dynamic_tax_rates metadata price price_data quantity tax_rates".split()
 )
@@ -108,6 +111,7 @@ def _price(tx: Transaction, row: Params) -> dict[str, Any]:
 def _product_id(tx: Transaction, data: Params) -> str:
     product_data = data.table("product_data")
     if product_data is not None:
+        product_data.allow(_PRODUCT_DATA)
         product = products.new(tx, product_data)
         product["active"] = False
         records.insert(tx, product)

@@ -16,6 +16,7 @@ from bursar_sandbox.stripe.errors import StripeError, missing_parameter, no_such
 from bursar_sandbox.stripe.ids import new_id
 from bursar_sandbox.stripe.params import Params
 
+_CARD = ("cvc", "exp_month", "exp_year", "networks", "number", "token")
 _WORD = "PaymentMethod"
 _SPENT = (
     "The provided PaymentMethod was previously used with a PaymentIntent without Customer "
@@ -52,6 +53,7 @@ def from_params(tx: Transaction, params: Params) -> dict[str, Any]:
 
 
 def _card_of(tx: Transaction, table: Params) -> Card:
+    table.allow(_CARD)
     token = table.text("token")
     if token is not None:
         card = cards.from_token(token, today(tx))

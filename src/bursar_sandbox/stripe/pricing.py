@@ -19,6 +19,7 @@ DEFAULT_PRICE_PARAMS = frozenset(
     "currency currency_options custom_unit_amount metadata recurring tax_behavior unit_amount "
     "unit_amount_decimal".split()
 )
+_RECURRING = ("interval", "interval_count", "meter", "trial_period_days", "usage_type")
 _INTERVALS = ("day", "month", "week", "year")
 _BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 _MAX_UNIT = 10**12
@@ -138,6 +139,7 @@ def _plain(number: Decimal) -> str:
 def _recurring(params: Params | None) -> dict[str, Any] | None:
     if params is None:
         return None
+    params.allow(_RECURRING)
     params.require("interval")
     return {
         "interval": params.choice("interval", _INTERVALS),

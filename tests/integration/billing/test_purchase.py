@@ -1,4 +1,4 @@
-"""A purchase through the sandbox's API and events: the snapshot, the merge, the grant, the cases."""
+"""A purchase through the sandbox: the snapshot, the merge, the grant, the cases."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import asyncio
 
 import structlog
 
-from bursar import errors
+from bursar import errors, failpoints
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.messages import inbox
@@ -73,6 +73,7 @@ class Intake:
             log.exception("webhook not stored", event=batch[0][0].event_key)
             _answer(batch, errors.Unavailable(f"The webhook could not be stored: {error}"))
         else:
+            failpoints.reach("webhook.after_commit")
             _answer(batch, None)
 
 

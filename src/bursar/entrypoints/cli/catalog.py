@@ -67,7 +67,7 @@ def show(provider: Provider = "stripe", as_json: AsJson = False) -> None:
 
 def _in_words(pack: Pack) -> dict[str, str]:
     return {
-        "contents": f"{format_credits(pack.credits, pack.unit_decimals)} {pack.unit}",
+        "contents": f"{format_credits(pack.credits, pack.unit_decimals)} {pack.unit_label}",
         "price": format_money(pack.amount_minor, pack.currency),
         "per_credit": price_per_credit(
             pack.amount_minor, pack.currency, pack.credits, pack.unit_decimals

@@ -17,7 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")]
 Before = Annotated[int | None, typer.Option(help="Only those below this id: the next page.")]
 
-console = Console(soft_wrap=True)
+# Into a file or a pipe nothing is wrapped: what reads it has no width.
+console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 250)
 
 
 def print_json(value: object) -> None:

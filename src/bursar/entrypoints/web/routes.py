@@ -33,10 +33,10 @@ def routes(wiring: Wiring) -> list[BaseRoute]:
     """
     site = pages.open_site(wiring)
     served: list[BaseRoute] = [
-        Route(path, site.assets.serve, methods=["GET"]) for path in site.assets.by_path
+        Page(path, site.assets.serve, methods=["GET"]) for path in site.assets.by_path
     ]
     served += [
-        Route(path, _endpoint(site, view), methods=[method])
+        Page(path, _endpoint(site, view), methods=[method])
         for method, path, view in (
             ("GET", "/", pricing.show),
             ("GET", "/pricing", pricing.show),
@@ -87,6 +87,17 @@ def _to_https(site: Site, request: Request) -> Response | None:
         return problems.failed(site, request, errors.Denied("Open this page over HTTPS."))
     query = f"?{request.url.query}" if request.url.query else ""
     return RedirectResponse(f"{site.own_url}{request.url.path}{query}", 301)
+
+
+class Page(Route):
+    """A route that names itself in the scope, so that logs and figures know it by its pattern."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As every route does, with itself."""
+        match, inner = super().matches(scope)
+        if match is Match.FULL:
+            inner["route"] = self
+        return match, inner
 
 
 class Elsewhere(BaseRoute):

@@ -1,0 +1,105 @@
+"""`python3 run.py bench`, or `python -m bench` in the repository's root: measure and report.
+
+Owns the options and the order of things. The exit code is 1 when counts do not agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import credits, database, machine, pgbench, product, report, webhooks
+from bench.database import CUSTOMERS, MESSAGES, Bench
+from bench.samples import Measure, Plan, Wrong
+from bursar import errors
+
+MEASURES: dict[str, Callable[[Bench, Plan], Measure]] = {
+    "p1": webhooks.measure,
+    "p3": credits.measure,
+}
+WARM_SECONDS = 1
+WIDTH = 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the options; ends the process with 2 for what it can't read."""
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measure Bursar beside pgbench on a throw-away PostgreSQL."
+    )
+    parser.add_argument("--rounds", type=_count, default=3, help="rounds of every arm (3)")
+    parser.add_argument("--seconds", type=_count, default=5, help="seconds of each arm (5)")
+    parser.add_argument(
+        "--tries", type=_count, default=2, help="how often to measure an arm that was disturbed (2)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="where all random numbers start (1)")
+    parser.add_argument("--clients", type=_counts, default=(), help="connections, like 32,64,1")
+    parser.add_argument(
+        "--only", type=_names, default=tuple(MEASURES), help=f"some of {','.join(MEASURES)}"
+    )
+    parser.add_argument("--folder", type=Path, help="where the database's files go for the run")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 1000")
+    return number
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(_count(part) for part in text.split(","))
+    # The embedded server takes 200 connections, and some are ours.
+    if max(counts) > 150:
+        raise argparse.ArgumentTypeError("150 clients are the most that the database takes")
+    return counts
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.lower().split(","))
+    if unknown := [name for name in names if name not in MEASURES]:
+        raise argparse.ArgumentTypeError(f"no measure is called {', '.join(unknown)}")
+    return names
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the options ask for; 0 when all counts agreed."""
+    options = parse(arguments)
+    plan = Plan(
+        rounds=options.rounds,
+        seconds=options.seconds,
+        warm=WARM_SECONDS,
+        seed=options.seed,
+        tries=options.tries,
+        clients=options.clients,
+    )
+    # In a file or a log a table must not be folded to the width of no terminal.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    began, measures = datetime.now(UTC), []
+    try:
+        with database.opened(options.folder) as bench:
+            facts = {
+                "commit": machine.commit(),
+                "machine": machine.facts(bench.home),
+                "postgresql": bench.settings(),
+                "prefilled": {"inbox rows": MESSAGES, "customers": CUSTOMERS},
+                "seed": plan.seed,
+            }
+            for name in options.only:
+                console.print(f"measuring {name} …")
+                measures.append(MEASURES[name](bench, plan))
+    except (Wrong, pgbench.Failed, product.NotServing, errors.Error) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    report.show(console, facts, measures)
+    console.print(f"written to {report.write(facts, plan, measures, at=began)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

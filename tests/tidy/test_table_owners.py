@@ -1,0 +1,81 @@
+"""Each table has one module that writes it; everybody else asks that module."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from sources import ROOT, text
+
+SOURCE = ROOT / "src" / "bursar"
+OWNERS: dict[str, tuple[str, ...]] = {
+    "access/idempotency.py": ("idempotency_keys",),
+    "access/keys.py": ("api_keys",),
+    "access/limits.py": ("rate_limits",),
+    "access/sessions.py": ("sessions", "sign_in_links"),
+    "billing/cases.py": ("cases",),
+    "billing/catalog.py": ("catalog_items", "catalog_units"),
+    "billing/catalog_push.py": ("catalog_prices",),
+    "billing/customers.py": ("customers", "members", "provider_customers", "users"),
+    "billing/payments.py": ("payments",),
+    "db/deployment.py": ("deployment",),
+    "db/migrate.py": ("schema_functions", "schema_migrations", "schema_lock"),
+    "ledger/functions/post.sql": (
+        *("ledger_accounts", "ledger_causes", "ledger_entries", "ledger_postings"),
+    ),
+    "messages/inbox.py": ("inbox_keys", "inbox_messages", "inbox_queue", "inbox_states"),
+    "messages/timers.py": ("timers",),
+}
+# Names at the providers, one row for each kind of thing: each module writes the kinds it makes.
+SHARED = {"provider_refs": {"billing/customers.py", "billing/payments.py"}}
+# In the schema, and written by no code yet.
+UNUSED = {"hold_legs", "holds", "outbox_messages", "reversals"}
+
+CREATE = re.compile(r"\bcreate\s+(?:unlogged\s+)?table\s+(?:if\s+not\s+exists\s+)?(\w+)", re.I)
+WRITE = re.compile(
+    r"\b(?:insert\s+into|update(?:\s+only)?|delete\s+from|truncate(?:\s+table)?|merge\s+into)"
+    r"\s+(?:public\.)?(\w+)",
+    re.I,
+)
+
+
+def tables() -> set[str]:
+    """Every table that a migration, or the runner of migrations, makes."""
+    files = [*SOURCE.glob("db/migrations/*.sql"), SOURCE / "db" / "migrate.py"]
+    return {table for path in files for table in CREATE.findall(text(path))}
+
+
+def writers() -> dict[str, set[str]]:
+    """The files that write each table; migrations are exempt."""
+    known, found = tables(), defaultdict(set)
+    for path in (*SOURCE.rglob("*.py"), *SOURCE.rglob("functions/*.sql")):
+        for table in WRITE.findall(text(path)):
+            if table in known:
+                found[table].add(path.relative_to(SOURCE).as_posix())
+    return found
+
+
+def test_every_table_has_one_owner_on_the_list() -> None:
+    listed = [table for owned in OWNERS.values() for table in owned]
+    assert sorted([*listed, *SHARED, *UNUSED]) == sorted(tables())
+
+
+def test_only_the_owner_writes_a_table() -> None:
+    allowed = {table: {owner} for owner, owned in OWNERS.items() for table in owned} | SHARED
+    strangers = {
+        table: by - allowed.get(table, set())
+        for table, by in writers().items()
+        if by - allowed.get(table, set())
+    }
+    assert strangers == {}
+
+
+def test_the_search_sees_a_write_in_every_form() -> None:
+    for statement in (
+        "insert into payments (id) values (1)",
+        "UPDATE payments SET state = 'x'",
+        "delete\n  from payments where true",
+        "truncate table payments",
+        "with x as (update only payments set id = 1)",
+    ):
+        assert WRITE.findall(statement) == ["payments"]
