@@ -23,7 +23,7 @@ MEASURES: dict[str, Callable[[Bench, Plan], Measure]] = {
     "p3": credits.measure,
 }
 WARM_SECONDS = 1
-WIDTH = 130
+WIDTH = 150
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

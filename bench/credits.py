@@ -72,9 +72,11 @@ def _sample(bench: Bench, plan: Plan, trial: Trial, customers: tuple[int, int]) 
         )
 
     warmed = use(plan.warm, seed)
-    run, cores = samples.watched(lambda: use(plan.seconds, seed + 1), {"database": bench.pid})
+    run, load = samples.watched(
+        lambda: use(plan.seconds, seed + 1), {"database": bench.pid}, lambda run: run.transactions
+    )
     count = warmed.transactions + run.transactions
-    return Sample(trial=trial, per_second=run.per_second, count=count, seed=seed, cores=cores)
+    return Sample(trial=trial, per_second=run.per_second, count=count, seed=seed, load=load)
 
 
 def _check_books(bench: Bench, uses: int) -> None:

@@ -104,17 +104,6 @@ def read(trees: dict[str, int]) -> Reading | None:
     return Reading(time.monotonic(), (user + nice + system + irq + softirq) / tick, seconds)
 
 
-def cores(before: Reading | None, after: Reading | None) -> dict[str, float]:
-    """Return the cores that each tree kept busy between two readings, and `all` of them."""
-    if before is None or after is None:
-        return {}
-    seconds = max(after.at - before.at, 1e-9)
-    used = {name: after.trees[name] - value for name, value in before.trees.items()}
-    return {
-        name: value / seconds for name, value in (used | {"all": after.all - before.all}).items()
-    }
-
-
 def _processes() -> dict[int, tuple[int, int]]:
     """Map each process to its parent and its ticks, those of children it waited for included."""
     found = {}

@@ -16,7 +16,12 @@ from rich.table import Table
 
 from bench.samples import NOISE_CORES, Measure, Plan, lines
 
-CORES = ("server", "database", "generator", "others")
+PROCESSES = ("server", "database", "generator")
+LEGEND = (
+    "goal: first; then. server, database, generator: µs of processor time for each transaction. "
+    "others: the most cores that strangers kept busy; "
+    f"past {NOISE_CORES} (!) the figure is doubtful."
+)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -30,6 +35,7 @@ def show(console: Console, facts: Mapping[str, object], measures: Sequence[Measu
         console.print(_table(measure))
         for note in measure.notes:
             console.print(note)
+    console.print(LEGEND)
 
 
 def _plain(value: object) -> str:
@@ -41,18 +47,18 @@ def _plain(value: object) -> str:
 def _table(measure: Measure) -> Table:
     table = Table(title=measure.title, title_justify="left")
     table.add_column("arm", no_wrap=True)
-    for name in ("clients", "per second", "ratio", "goal", *CORES):
+    for name in ("clients", "per second", "ratio", "goal", *PROCESSES, "others"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines(measure):
-        doubtful = "!" if line.others_most > NOISE_CORES else ""
-        cores = [f"{line.cores[name]:.2f}" if name in line.cores else "" for name in CORES]
+        used = line.microseconds
         table.add_row(
             line.arm,
             str(line.clients),
             line.per_second.text(0),
             line.ratio.text() if line.ratio else "1",
             line.goal,
-            *(*cores[:-1], cores[-1] + doubtful),
+            *(f"{used[name]:.0f}" if name in used else "" for name in PROCESSES),
+            f"{line.others:.2f}{'!' if line.others > NOISE_CORES else ''}",
         )
     return table
 

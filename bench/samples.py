@@ -6,6 +6,7 @@ Owns the shape of results. It measures nothing.
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from bench import machine
 from bench.figures import Spread, ratios, spread
 
 T = TypeVar("T")
+
+SETTLE_SECONDS = 0.2
 
 NOISE_CORES = 0.12
 """More than this kept busy by strangers makes an arm's figures doubtful."""
@@ -60,20 +63,27 @@ class Plan:
         return zlib.crc32(f"{self.seed} {trial}".encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Who used the processors during a trial; empty and 0 where the system does not tell.
+
+    `microseconds` of processor time for each transaction, by process: they hardly depend on what
+    else the machine does. `others` is the number of cores that strangers kept busy.
+    """
+
+    microseconds: Mapping[str, float]
+    others: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What a trial gave. `cores` says who kept how many cores busy meanwhile."""
+    """What a trial gave: a rate, and all that was committed, warming up included."""
 
     trial: Trial
     per_second: float
     count: int
     seed: int
-    cores: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def others(self) -> float:
-        """The cores that strangers kept busy; 0 where the system does not tell."""
-        return self.cores.get("others", 0.0)
+    load: Load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +107,8 @@ class Line:
     per_second: Spread
     ratio: Spread | None
     goal: str
-    cores: Mapping[str, float]
-    others_most: float
+    microseconds: Mapping[str, float]
+    others: float
 
 
 def lines(measure: Measure) -> list[Line]:
@@ -116,11 +126,11 @@ def lines(measure: Measure) -> list[Line]:
                 per_second=spread(rates),
                 ratio=spread(ratios(rates, limit)) if compared else None,
                 goal=measure.goals.get((arm, clients), ""),
-                cores={
-                    name: round(spread([s.cores.get(name, 0.0) for s in chosen]).median, 2)
-                    for name in chosen[0].cores
+                microseconds={
+                    name: spread([s.load.microseconds[name] for s in chosen]).median
+                    for name in chosen[0].load.microseconds
                 },
-                others_most=max(s.others for s in chosen),
+                others=max(s.load.others for s in chosen),
             )
         )
     return found
@@ -133,7 +143,7 @@ def _quietest(measure: Measure, arm: str, clients: int) -> list[Sample]:
         trial = sample.trial
         if (trial.arm, trial.clients) == (arm, clients):
             kept = best.setdefault(trial.round, sample)
-            best[trial.round] = min(kept, sample, key=lambda s: s.others)
+            best[trial.round] = min(kept, sample, key=lambda s: s.load.others)
     return [best[number] for number in sorted(best)]
 
 
@@ -142,19 +152,29 @@ def repeated(plan: Plan, take: Callable[[], Sample]) -> Iterator[Sample]:
     for _ in range(plan.tries):
         sample = take()
         yield sample
-        if sample.others <= NOISE_CORES:
+        if sample.load.others <= NOISE_CORES:
             return
 
 
-def watched(work: Callable[[], T], trees: Mapping[str, int]) -> tuple[T, dict[str, float]]:
-    """Do `work`; return with it the cores that the named processes and all others kept busy."""
+def watched(
+    work: Callable[[], T], trees: Mapping[str, int], count: Callable[[T], int]
+) -> tuple[T, Load]:
+    """Do `work`; return with it what the named processes, the generator and all others used.
+
+    `count` tells how many transactions the outcome of `work` stands for.
+    """
     pids = {**trees, "run": os.getpid()}
     before = machine.read(pids)
     done = work()
-    used = machine.cores(before, machine.read(pids))
-    if used:
-        # Server and database are children of this process, and so are the generators.
-        run, everything = used.pop("run"), used.pop("all")
-        used["generator"] = max(0.0, run - sum(used.values()))
-        used["others"] = max(0.0, everything - run)
-    return done, {name: round(value, 3) for name, value in used.items()}
+    # A backend that is ending stands in nobody's books until its parent has waited for it.
+    time.sleep(SETTLE_SECONDS)
+    after = machine.read(pids)
+    if before is None or after is None:
+        return done, Load({}, 0.0)
+    used = {name: after.trees[name] - seconds for name, seconds in before.trees.items()}
+    run, everything = used.pop("run"), after.all - before.all
+    # Server and database are children of this process, and so are the generators.
+    used["generator"] = max(0.0, run - sum(used.values()))
+    each = {name: round(seconds * 1e6 / max(count(done), 1), 1) for name, seconds in used.items()}
+    others = max(0.0, everything - run) / max(after.at - before.at, 1e-9)
+    return done, Load(each, round(others, 3))

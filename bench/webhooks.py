@@ -87,19 +87,24 @@ def measure(bench: Bench, plan: Plan) -> Measure:
 def _sample(bench: Bench, served: Product, plan: Plan, trial: Trial) -> Sample:
     seed, clients = plan.seed_for(trial), trial.clients
     bench.refill_inbox()
-    trees = {"server": served.pid, "database": bench.pid}
     if trial.arm == PRODUCT:
-        outcome, cores = samples.watched(lambda: _send(served, plan, clients, seed), trees)
+        outcome, load = samples.watched(
+            lambda: _send(served, plan, clients, seed),
+            {"server": served.pid, "database": bench.pid},
+            lambda outcome: outcome.acknowledged,
+        )
         rate, count = outcome.counted / outcome.seconds, outcome.acknowledged
     else:
         script = ROW_SCRIPT if trial.arm == ROW else statement_script()
         warmed = _insert(bench, script, clients, plan.warm, seed)
-        run, cores = samples.watched(
-            lambda: _insert(bench, script, clients, plan.seconds, seed + 1), trees
+        run, load = samples.watched(
+            lambda: _insert(bench, script, clients, plan.seconds, seed + 1),
+            {"database": bench.pid},
+            lambda run: run.transactions,
         )
         rate, count = run.per_second, warmed.transactions + run.transactions
     _check_stored(bench, count)
-    return Sample(trial=trial, per_second=rate, count=count, seed=seed, cores=cores)
+    return Sample(trial=trial, per_second=rate, count=count, seed=seed, load=load)
 
 
 def _insert(bench: Bench, script: str, clients: int, seconds: int, seed: int) -> pgbench.Run:

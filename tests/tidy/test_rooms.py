@@ -1,4 +1,4 @@
-"""The house stays easy to see: names of rooms, what stands at a module's head, where imports are."""
+"""The house stays easy to see: names of rooms, the heads of modules, where imports stand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sources import ROOT, modules, name, parsed
+from tidy.sources import ROOT, modules, name, parsed
 
 NO_ROOMS = {
     *("util", "utils", "kit", "common", "helper", "helpers", "core", "base"),
@@ -64,7 +64,7 @@ def test_modules_import_without_opening_anything() -> None:
     names = [
         ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
         for path in modules()
-        if path.name != "__main__.py" and path.name != "launch.py"
+        if path.name not in {"__main__.py", "launch.py"}
     ]
     code = (
         "import importlib, socket, threading\n"

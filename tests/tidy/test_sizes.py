@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from sources import ROOT, all_python, name, parsed, text
+from tidy.sources import ROOT, all_python, name, parsed, text
 
 MODULE_LINES = 400
 TEST_LINES = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from sources import ROOT, text
+from tidy.sources import ROOT, text
 
 SOURCE = ROOT / "src" / "bursar"
 OWNERS: dict[str, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sources import ROOT, name, text, texts
+from tidy.sources import ROOT, name, text, texts
 
 # Put together here, so that this file doesn't hold what it looks for.
 PUT_OFF = re.compile(r"\b(?:" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b")

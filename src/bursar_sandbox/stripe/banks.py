@@ -39,9 +39,7 @@ def check_iban(value: str, param: str) -> str:
     iban = value.replace(" ", "").upper()
     rearranged = iban[4:] + iban[:4]
     if not _SHAPE.match(iban) or int("".join(str(int(c, 36)) for c in rearranged)) % 97 != 1:
-        raise StripeError(
-            "The IBAN you provided is invalid.", code="invalid_bank_account_iban", param=param
-        )
+        raise StripeError("The IBAN you provided is invalid.", param=param)
     return iban
 
 

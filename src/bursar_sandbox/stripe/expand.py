@@ -134,6 +134,5 @@ def _refused(path: str) -> StripeError:
     return StripeError(
         f"This property cannot be expanded ({path}). You may want to try expanding another "
         "property, or leave it out of the 'expand' parameter.",
-        code="property_not_expandable",
         param="expand",
     )

@@ -58,7 +58,6 @@ class Params:
         if len(value) > limit:
             raise StripeError(
                 f"Invalid string: {value[:20]}...; must be at most {limit} characters",
-                code="parameter_invalid_string_too_long",
                 param=self.name(key),
             )
         return value

@@ -31,7 +31,6 @@ def confirm(call: Call) -> dict[str, Any]:
     if expected is not None and expected != session["amount_total"]:
         raise StripeError(
             f"The amount expected ({expected}) is not the session's ({session['amount_total']}).",
-            code="checkout_amount_mismatch",
             param="expected_amount",
         )
     method = methods.usable(tx, params.need_text("payment_method"))

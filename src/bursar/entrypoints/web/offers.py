@@ -19,6 +19,7 @@ from bursar.money import credits_for, exponent, format_money
 # Digits with an optional point; thousands may be set apart, as people paste them.
 _AMOUNT = re.compile(r"(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.([0-9]{0,4}))?", re.ASCII)
 AMOUNT_LENGTH_MAX = 40
+PRICE_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Rates:
     unit: str
     label: str
     rows: tuple[Row, ...]
+
+    @property
+    def tight(self) -> bool:
+        """Whether a price is so long that it needs a line of its own where there is little room."""
+        return any(len(row.price) > PRICE_LENGTH for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)

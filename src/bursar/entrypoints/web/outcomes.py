@@ -15,6 +15,9 @@ from bursar.entrypoints.web.figures import amount_of
 from bursar.ledger.balances import PostingRow
 from bursar.money import format_credits, format_money
 
+# Up to the first a wait needs no explanation, from the second on it needs a way out.
+SHORT_SECONDS = 3
+LONG_SECONDS = 15
 NOT_CHARGED = "You were not charged."
 
 # What a decline means for the buyer. What a bank keeps to itself is never said more closely.
@@ -121,7 +124,9 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
         if retry
         else Act("See your balance", "/account")
         if done or status == "processing"
-        else Act("Back to the payment", payment.session_url or "/pricing")
+        else Act("Back to the payment", payment.session_url)
+        if status == "pending" and payment.session_url and waited_seconds >= LONG_SECONDS
+        else Act("See your account", "/account")
         if status == "pending"
         else Act("See prices", "/pricing")
     )
@@ -130,7 +135,7 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
         sentence=sentence,
         badge=payment_badge(status, mismatch=bool(payment.mismatch)),
         amount=format_money(payment.captured_minor or payment.amount_minor, payment.currency),
-        total_word=TOTAL_WORDS.get(status, "Order, not charged"),
+        total_word=TOTAL_WORDS.get(status, "Not charged"),
         name=str(payment.snapshot.get("name") or payment.description or "Your order"),
         act=act,
         payment_id=payment.id,
@@ -179,9 +184,9 @@ def _words(
 
 
 def _pending(waited_seconds: int) -> tuple[str, str]:
-    if waited_seconds < 3:
+    if waited_seconds < SHORT_SECONDS:
         return "Confirming your payment", "This takes a few seconds. Do not pay again."
-    if waited_seconds < 15:
+    if waited_seconds < LONG_SECONDS:
         return "Confirming your payment", (
             "We are waiting for the payment provider to say that it went through. Do not pay again."
         )

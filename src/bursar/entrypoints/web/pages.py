@@ -53,6 +53,7 @@ def open_site(wiring: Wiring) -> Site:
         assets=files,
         shop_name=settings.shop_name,
         shop_short=cut(settings.shop_name),
+        demo=settings.sandbox,
         test_mode=settings.mode != "live",
     )
     return Site(wiring, files, templates)

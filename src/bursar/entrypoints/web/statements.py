@@ -18,9 +18,9 @@ from bursar.ledger.balances import POOLS, Balance, PostingRow
 from bursar.money import MINUS, format_credits, format_money
 
 POOL_WORDS = {
-    "plan": ("Plan", "Used first; from your subscription"),
-    "bonus": ("Bonus", "Used next; given to you"),
-    "purchased": ("Bought", "Used last; does not expire"),
+    "plan": ("Plan", "From your subscription"),
+    "bonus": ("Bonus", "Given to you"),
+    "purchased": ("Bought", "Does not expire"),
 }
 TYPE_WORDS = {
     "purchase": "Bought",
@@ -58,6 +58,14 @@ class BalanceView:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """Where a payment leads: its receipt, or the order that can still be paid."""
+
+    words: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentLine:
     """A payment in the list."""
 
@@ -68,7 +76,7 @@ class PaymentLine:
     refunded: str
     badge: Badge
     at: Moment
-    receipt_url: str | None
+    link: Link | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +96,16 @@ class LedgerLine:
 def balance_view(unit: Unit, balance: Balance) -> BalanceView:
     """A unit's balance by pool; a pool that is empty shows only when nothing else would."""
     shown = [pool for pool in POOLS if balance.pools[pool]] or ["purchased"]
+    turns = ["Used first. ", *["Used next. "] * (len(shown) - 2), "Used last. "]
     return BalanceView(
         label=unit.label,
         lines=tuple(
-            PoolLine(*POOL_WORDS[pool], format_credits(balance.pools[pool], unit.decimals))
-            for pool in shown
+            PoolLine(
+                name=POOL_WORDS[pool][0],
+                hint=(turn if len(shown) > 1 else "") + POOL_WORDS[pool][1],
+                amount=format_credits(balance.pools[pool], unit.decimals),
+            )
+            for pool, turn in zip(shown, turns, strict=False)
         ),
         total=format_credits(balance.spendable, unit.decimals),
         held=format_credits(balance.held, unit.decimals) if balance.held else "",
@@ -111,8 +124,15 @@ def payment_line(payment: Payment, now: datetime) -> PaymentLine:
         refunded=f"{MINUS}{format_money(back, payment.currency)} refunded" if back else "",
         badge=payment_badge(payment.status, mismatch=bool(payment.mismatch)),
         at=moment(payment.completed_at or payment.created_at, now),
-        receipt_url=payment.receipt_url,
+        link=_link(payment, now),
     )
+
+
+def _link(payment: Payment, now: datetime) -> Link | None:
+    open_until = payment.expires_at
+    if payment.status in ("pending", "failed") and payment.session_url:
+        return Link("Pay", payment.session_url) if open_until and open_until > now else None
+    return Link("Receipt", payment.receipt_url) if payment.receipt_url else None
 
 
 def split_payments(
