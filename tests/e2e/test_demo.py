@@ -20,10 +20,10 @@ import httpx2
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = {
-    *("pid", "server", "stripe", "lemonsqueezy", "paddle", "user_id", "user_key", "service_key"),
-    *("admin_key", "account_url", "admin_url", "database_url", "webhook_secrets"),
-}
+KEYS = set(
+    "pid server stripe lemonsqueezy paddle user_id user_key service_key admin_key account_url "
+    "admin_url database_url webhook_secrets".split()
+)
 START_SECONDS, STOP_SECONDS = 60.0, 10.0
 
 pytestmark = pytest.mark.timeout(180)

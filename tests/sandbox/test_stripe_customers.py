@@ -33,6 +33,10 @@ def test_customer_is_created_changed_and_deleted(v1: Any) -> None:
 
 def test_customers_are_found_by_email(v1: Any) -> None:
     one = v1.customers.create({"email": "only.one@example.com"})
+    gone = v1.customers.create({"email": "gone@example.com"})
+    v1.customers.delete(gone.id)
+    assert v1.customers.list({"email": "gone@example.com"}).data == []
+    assert gone.id not in [customer.id for customer in v1.customers.list({"limit": 100}).data]
     v1.customers.create({"email": "someone.else@example.com"})
     found = v1.customers.list({"email": "only.one@example.com"})
     assert [customer.id for customer in found.data] == [one.id]

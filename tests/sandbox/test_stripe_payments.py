@@ -117,7 +117,8 @@ def test_held_payment_is_captured_in_part(v1: Any) -> None:
         1200,
         0,
     )
-    assert intent.latest_charge.amount_captured == 1200
+    charge = intent.latest_charge
+    assert (charge.amount_captured, charge.amount_refunded, charge.refunded) == (1200, 800, False)
     with pytest.raises(stripe.InvalidRequestError):
         v1.payment_intents.capture(intent.id)
 

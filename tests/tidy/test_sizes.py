@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from tidy.sources import ROOT, all_python, name, parsed, text
 
@@ -10,6 +11,8 @@ MODULE_LINES = 400
 TEST_LINES = 500
 FUNCTION_LINES = 70
 COLUMNS = 100
+# A remark to a checker stands behind its line, and does not count, as for the formatter.
+REMARK = re.compile(r"  # (?:noqa|type: ignore).*")
 
 
 def test_no_module_is_longer_than_400_lines_and_no_test_than_500() -> None:
@@ -40,6 +43,6 @@ def test_no_line_of_code_is_wider_than_100_columns() -> None:
         f"{name(path)}:{number}"
         for path in files
         for number, line in enumerate(text(path).splitlines(), start=1)
-        if len(line) > COLUMNS
+        if len(REMARK.sub("", line)) > COLUMNS
     ]
     assert wide == []

@@ -9,9 +9,9 @@ from tidy.sources import ROOT, name, text, texts
 # Put together here, so that this file doesn't hold what it looks for.
 PUT_OFF = re.compile(r"\b(?:" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b")
 PLACES = re.compile(
-    r"(?<![\w.])/(?:" + "|".join(("wo" + "rk", "ro" + "ot", "ho" + "me", "tm" + "p")) + r")/[\w.]"
+    r"(?<![\w.])/(?:" + "|".join(("wo" + "rk", "ro" + "ot", "tm" + "p")) + r")/[\w.]"
 )
-INDEX = re.compile(r"\b(?:index-url|resolved\"|pypi\.org/simple|registry\.npmjs)", re.I)
+INDEX = re.compile(r"\b(?:index-url|\"resolved\":|pypi\.org/simple|registry\.npmjs)", re.I)
 
 
 def found(pattern: re.Pattern[str]) -> list[str]:

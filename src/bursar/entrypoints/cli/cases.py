@@ -34,7 +34,8 @@ def list_them(
             return await cases.list_cases(conn, state=wanted, before=before, limit=limit)
 
     rows = with_database(config.read(), act)
-    print_rows(rows, COLUMNS, as_json=as_json, none="No case is open.")
+    none = "No case is open." if state == "open" else "There is no such case."
+    print_rows(rows, COLUMNS, as_json=as_json, none=none)
 
 
 @group.command()
