@@ -37,7 +37,7 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
-    ["lint-imports"],
+    ["lint-imports", "--no-logo"],
 )
 FAST = "not browser and not npm and not slow"
 

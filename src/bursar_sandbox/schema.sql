@@ -1,5 +1,5 @@
--- The sandbox's whole state. Objects are kept as the JSON that the API answers with; `private` holds
--- what the provider knows and never shows. `parent` and `label` are what lists filter by, per kind.
+-- The sandbox's whole state. Objects are kept as the JSON that the API answers with; `private`
+-- holds what the provider knows and never shows. `parent` and `label` are what lists filter by.
 CREATE TABLE IF NOT EXISTS objects (
     seq      INTEGER PRIMARY KEY,
     id       TEXT NOT NULL UNIQUE,
@@ -13,9 +13,12 @@ CREATE TABLE IF NOT EXISTS objects (
     private  TEXT
 );
 CREATE INDEX IF NOT EXISTS objects_by_kind ON objects (object);
-CREATE INDEX IF NOT EXISTS objects_by_customer ON objects (object, customer) WHERE customer IS NOT NULL;
-CREATE INDEX IF NOT EXISTS objects_by_parent ON objects (object, parent) WHERE parent IS NOT NULL;
-CREATE INDEX IF NOT EXISTS objects_by_label ON objects (object, label) WHERE label IS NOT NULL;
+CREATE INDEX IF NOT EXISTS objects_by_customer ON objects (object, customer)
+    WHERE customer IS NOT NULL;
+CREATE INDEX IF NOT EXISTS objects_by_parent ON objects (object, parent)
+    WHERE parent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS objects_by_label ON objects (object, label)
+    WHERE label IS NOT NULL;
 
 -- Results of POST requests by Idempotency-Key; times are the sandbox's.
 CREATE TABLE IF NOT EXISTS idempotency (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +19,8 @@ from typing import Any
 
 import httpx2
 import pytest
+
+from bursar.db.connections import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = set(
@@ -70,16 +73,20 @@ class Demo:
             check=False,
         )
 
-    def start(self, *words: str) -> dict[str, Any]:
-        """Start the demo and wait until its file is there; returns what the file says."""
+    def begin(self, *words: str) -> None:
+        """Run `bursar` with these words, until it is stopped."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bursar.entrypoints.cli", "demo", *words],
+            [sys.executable, "-m", "bursar.entrypoints.cli", *words],
             env=self.environment,
             cwd=self.home.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def start(self, *words: str) -> dict[str, Any]:
+        """Start the demo and wait until its file is there; returns what the file says."""
+        self.begin("demo", *words)
         wait_for(lambda: self.announced() or self.process.poll() is not None, START_SECONDS)
         facts = self.announced()
         if facts is None:
@@ -137,6 +144,19 @@ def wait_for(claim: Callable[[], bool], seconds: float) -> None:
         if time.monotonic() > end:
             pytest.fail(f"waited {seconds} s in vain")
         time.sleep(0.05)
+
+
+def execute(database_url: str, sql: str) -> object:
+    """Run one statement; the first column of its first row, if it has one."""
+
+    async def run() -> object:
+        conn = await connect(database_url)
+        try:
+            return await conn.fetchval(sql)
+        finally:
+            await conn.close()
+
+    return asyncio.run(run())
 
 
 def balance(facts: dict[str, Any]) -> int:
@@ -232,4 +252,58 @@ def test_taken_port_is_named_by_its_variable(demo: Demo, variable: str) -> None:
         done = demo.command("demo", "--once")
     assert done.returncode == 1
     assert f"set {variable} to another port" in done.stderr
+    assert demo.processes() == []
+
+
+def test_signal_during_the_start_stops_what_was_started(demo: Demo) -> None:
+    demo.begin("demo")
+    wait_for((demo.home / "logs" / "sandbox.log").exists, START_SECONDS)
+    code, output = demo.end(signal.SIGINT)
+    assert code == 0, output
+    assert not demo.file.exists()
+    assert demo.processes() == []
+
+
+def test_demo_leaves_a_live_database_alone(demo: Demo, database_url: str) -> None:
+    demo.environment["DATABASE_URL"] = database_url
+    execute(database_url, "insert into deployment (mode) values ('live')")
+    for words in (("demo", "--once"), ("demo", "--once", "--fresh")):
+        done = demo.command(*words)
+        assert done.returncode == 1
+        assert "(mode_mismatch)" in done.stderr
+    assert execute(database_url, "select mode from deployment") == "live"
+
+
+def test_fresh_drops_no_tables_of_somebody_else(demo: Demo, empty_database_url: str) -> None:
+    demo.environment["DATABASE_URL"] = empty_database_url
+    execute(empty_database_url, "create table theirs as select 7 as number")
+    done = demo.command("demo", "--once", "--fresh")
+    assert done.returncode == 1
+    assert "(conflict)" in done.stderr
+    assert execute(empty_database_url, "select number from theirs") == 7
+
+
+def test_commands_find_the_demo_that_is_up(demo: Demo) -> None:
+    demo.start()
+    pushed = json.loads(demo.command("catalog", "push", "--json").stdout)
+    assert pushed["created"] == []
+    assert len(pushed["unchanged"]) == 4
+    keys = json.loads(demo.command("keys", "list", "--json").stdout)["data"]
+    assert [key["kind"] for key in keys] == ["user", "service", "admin"]
+    assert demo.command("audit").returncode == 0
+    assert demo.end(signal.SIGTERM)[0] == 0
+
+
+def test_sandbox_runs_alone_without_postgresql(demo: Demo) -> None:
+    demo.begin("sandbox")
+    health = f"http://127.0.0.1:{demo.environment['BURSAR_SANDBOX_STRIPE_PORT']}/_sandbox/health"
+
+    def answers() -> bool:
+        with contextlib.suppress(httpx2.TransportError):
+            return httpx2.get(health).status_code == 200
+        return False
+
+    wait_for(answers, START_SECONDS)
+    assert not list(demo.home.glob("pg*"))
+    demo.end(signal.SIGTERM)
     assert demo.processes() == []

@@ -42,9 +42,12 @@ select request_hash, status, response from idempotency_keys
 where principal = $1 and route = $2 and key = $3
 """
 
+# Of two processes that hold one key, because the first one's lease lapsed, one alone may begin.
 ATTACH = """
 update idempotency_keys set reference = $4
 where principal = $1 and route = $2 and key = $3 and status is null
+    and (reference is null or reference = $4)
+returning reference
 """
 
 # The first answer stands, even when a slow process comes with its own after its lease lapsed.
@@ -141,8 +144,14 @@ async def claim(conn: Connection, key: Key, *, lease_seconds: float = LEASE_SECO
 
 
 async def attach(conn: Connection, key: Key, reference: str) -> None:
-    """Note the intent that the work began, in the transaction that commits it."""
-    await conn.execute(ATTACH, key.principal, key.route, key.key, reference)
+    """Note the intent that the work began, in the transaction that commits it.
+
+    Raises errors.IdempotencyKeyInUse, which undoes the intent, when another began one first.
+    """
+    if await conn.fetchval(ATTACH, key.principal, key.route, key.key, reference) is None:
+        raise errors.IdempotencyKeyInUse(
+            "A request with this Idempotency-Key is still running. Try again in a moment."
+        )
 
 
 async def complete(conn: Connection, key: Key, status: int, response: bytes) -> None:

@@ -91,8 +91,19 @@ async def test_first_answer_stands_against_a_late_one_and_a_late_release(db: Dat
     await complete(db, key(), b"late")
     async with db.transaction() as conn:
         await idempotency.release(conn, key())
-        await idempotency.attach(conn, key(), "late")
+        with pytest.raises(errors.IdempotencyKeyInUse):
+            await idempotency.attach(conn, key(), "late")
     assert await claim(db, key()) == Replay(200, b"first")
+
+
+async def test_of_two_holders_of_one_key_only_the_first_begins_an_intent(db: Database) -> None:
+    assert isinstance(await claim(db, key(), lease_seconds=0), Fresh)
+    assert isinstance(await claim(db, key()), Resumed)
+    async with db.transaction() as conn:
+        await idempotency.attach(conn, key(), "payment-7")
+    with pytest.raises(errors.IdempotencyKeyInUse):
+        async with db.transaction() as conn:
+            await idempotency.attach(conn, key(), "payment-8")
 
 
 async def test_slow_loser_of_a_lease_neither_drops_nor_suspends_the_claim_after_it(
