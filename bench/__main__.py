@@ -6,6 +6,7 @@ Owns the options and the order of things. The exit code is 1 when counts do not 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=_count, default=5, help="seconds of each arm (5)")
     parser.add_argument(
         "--tries", type=_count, default=2, help="how often to measure an arm that was disturbed (2)"
+    )
+    parser.add_argument(
+        "--patience", type=int, default=10, help="seconds to wait for a quiet machine (10)"
     )
     parser.add_argument("--seed", type=int, default=1, help="where all random numbers start (1)")
     parser.add_argument("--clients", type=_counts, default=(), help="connections, like 32,64,1")
@@ -70,12 +74,15 @@ def _names(text: str) -> tuple[str, ...]:
 def main(arguments: Sequence[str]) -> int:
     """Run what the options ask for; 0 when all counts agreed."""
     options = parse(arguments)
+    # As after Ctrl-C, server and database are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     plan = Plan(
         rounds=options.rounds,
         seconds=options.seconds,
         warm=WARM_SECONDS,
         seed=options.seed,
         tries=options.tries,
+        patience=options.patience,
         clients=options.clients,
     )
     # In a file or a log a table must not be folded to the width of no terminal.

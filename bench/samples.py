@@ -18,6 +18,7 @@ from bench.figures import Spread, ratios, spread
 T = TypeVar("T")
 
 SETTLE_SECONDS = 0.2
+LOOK_SECONDS = 0.5
 
 NOISE_CORES = 0.12
 """More than this kept busy by strangers makes an arm's figures doubtful."""
@@ -40,8 +41,9 @@ class Trial:
 class Plan:
     """How long and how often to measure, in whole seconds.
 
-    An arm that strangers disturbed is measured again, `tries` times at most. `clients` replaces
-    each measure's own numbers.
+    Before an arm up to `patience` seconds are waited for strangers to be quiet, and one that they
+    disturbed is measured again, `tries` times at most. `clients` replaces each measure's own
+    numbers.
     """
 
     rounds: int
@@ -49,6 +51,7 @@ class Plan:
     warm: int
     seed: int
     tries: int = 1
+    patience: int = 0
     clients: tuple[int, ...] = ()
 
     def trials(self, arms: Sequence[str], usual: Sequence[int]) -> Iterator[Trial]:
@@ -150,9 +153,19 @@ def _quietest(measure: Measure, arm: str, clients: int) -> list[Sample]:
 def repeated(plan: Plan, take: Callable[[], Sample]) -> Iterator[Sample]:
     """Yield samples of a trial until one was left in peace, or the tries are used up."""
     for _ in range(plan.tries):
+        wait_for_quiet(plan.patience)
         sample = take()
         yield sample
         if sample.load.others <= NOISE_CORES:
+            return
+
+
+def wait_for_quiet(patience: float) -> None:
+    """Return once strangers keep fewer than NOISE_CORES busy, or after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        _, load = watched(lambda: time.sleep(LOOK_SECONDS), {}, lambda _: 1)
+        if load.others <= NOISE_CORES:
             return
 
 

@@ -146,13 +146,14 @@ class Shop:
 
         self.call(lambda wiring: wiring.db.run(work))
 
-    def browser(self, user_id: str | None = None) -> httpx.Client:
+    @contextmanager
+    def browser(self, user_id: str | None = None) -> Iterator[httpx.Client]:
         """A client that behaves as a browser does on our own pages; signed in as `user_id`."""
         headers = {"accept": "text/html", "origin": self.url}
-        client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
-        if user_id is not None:
-            assert client.get(self.sign_in_path(user_id)).status_code == 303
-        return client
+        with httpx.Client(base_url=self.url, headers=headers, timeout=30) as client:
+            if user_id is not None:
+                assert client.get(self.sign_in_path(user_id)).status_code == 303
+            yield client
 
 
 @contextmanager

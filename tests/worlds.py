@@ -208,7 +208,12 @@ async def world(sandbox: Sandbox, database_url: str) -> AsyncIterator[World]:
 
 @contextmanager
 def serving(
-    settings: Settings, *, with_worker: bool = True, crash_at: str = "", **environ: str
+    settings: Settings,
+    *,
+    with_worker: bool = True,
+    workers: int = 1,
+    crash_at: str = "",
+    **environ: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The real server as a process of its own, ready; stopped in the end if it still runs."""
     environment = {
@@ -225,7 +230,7 @@ def serving(
         "BURSAR_CRASH_AT": crash_at,
         **environ,
     }
-    command = [sys.executable, "-m", "bursar.entrypoints.cli", "serve"]
+    command = [sys.executable, "-m", "bursar.entrypoints.cli", "serve", "--workers", str(workers)]
     process = subprocess.Popen(
         command if with_worker else [*command, "--no-worker"],
         env=environment,

@@ -15,6 +15,12 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def tied(program: list[str]) -> list[str]:
+    """The command that runs `program` as our own user, with its life tied to this process."""
+    script = [sys.executable, "-I", "-S", __file__]
+    return [*script, str(os.getpid()), str(os.getuid()), str(os.getgid()), *program]
+
+
 def main(arguments: list[str]) -> None:
     """Replace this process by the program; return never."""
     parent, uid, gid = (int(number) for number in arguments[:3])

@@ -33,15 +33,18 @@ def create(wiring: Wiring) -> FastAPI:
 
 
 async def serve(
-    settings: Settings, *, with_worker: bool = True, ready: Callable[[], None] = lambda: None
+    settings: Settings,
+    *,
+    listening: socket.socket,
+    with_worker: bool = True,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is called once requests are answered.
+    """Serve on a listening socket until SIGINT or SIGTERM; `ready` is called once it answers.
 
-    Raises Misconfigured before anything starts, also when the port is taken.
+    Any number of processes may serve one socket. Raises Misconfigured before anything starts.
     """
     settings.require_provider()
     async with opened(settings) as wiring:
-        listening = _listen(settings)
         config = uvicorn.Config(
             create(wiring),
             loop="none",
@@ -79,7 +82,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """The socket at the settings' host and port. Raises Misconfigured when it is taken."""
     listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -130,7 +130,8 @@ begin
         insert into ledger_entries (customer_id, posting_id, account_id, amount)
         values (p_customer[i], posting, house, -p_amount[i]);
         insert into ledger_postings
-            (customer_id, id, unit, type, amount, balance_after, payment_id, description, created_at)
+            (customer_id, id, unit, type, amount, balance_after, payment_id, description,
+            created_at)
         values (p_customer[i], posting, p_unit[i], p_type[i], p_amount[i], spendable,
             p_payment[i], p_description[i], p_at);
         insert into ledger_causes
@@ -157,7 +158,8 @@ begin
     where a.customer_id = p_customer and a.unit = p_unit and a.pool = p_pool
         and a.source = p_source;
     if found_id is null then
-        insert into ledger_accounts (customer_id, unit, pool, source, expires_at, balance, created_at)
+        insert into ledger_accounts
+            (customer_id, unit, pool, source, expires_at, balance, created_at)
         values (p_customer, p_unit, p_pool, p_source, p_expires,
             case when p_pool = 'house' then null else 0 end, p_at)
         on conflict (customer_id, unit, pool, source) do nothing

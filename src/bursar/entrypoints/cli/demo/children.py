@@ -8,16 +8,14 @@ main thread, so that the tie is to the process. Elsewhere only an orderly end st
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bursar import errors
-from bursar.db.accounts import LAUNCHER
+from bursar.db import launch
 
 LAST_LINES = 15
 
@@ -59,11 +57,7 @@ def running(
     """Run `program` until the block ends; it then has `seconds` to stop by itself."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - a list, no shell
-            [
-                *(sys.executable, "-I", "-S", str(LAUNCHER)),
-                *(str(os.getpid()), str(os.getuid()), str(os.getgid())),
-                *program,
-            ],
+            launch.tied(program),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
