@@ -98,7 +98,11 @@ def real_commands() -> dict[str, list[str]]:
         inner = getattr(top, "commands", None)
         calls = {f"{line.name} {word}": each for word, each in (inner or {}).items()}
         for words, each in (calls or {line.name: top}).items():
-            options = [p for p in each.params if p.param_type_name == "option"]
+            options = [
+                p
+                for p in each.params
+                if p.param_type_name == "option" and not getattr(p, "hidden", False)
+            ]
             found[words] = [name for p in options for name in (*p.opts, *p.secondary_opts)]
     return found
 

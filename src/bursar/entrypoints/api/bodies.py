@@ -6,6 +6,8 @@ no name twice. It never reads a body before it is told to, so that who asks is d
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -20,6 +22,8 @@ from bursar.entrypoints.api.problems import Refusal, invalid
 
 BODY_BYTES_MAX = 64 * 1024
 DEPTH_MAX = 20
+DISCARD_BYTES_MAX = 8 * 1024 * 1024
+DISCARD_SECONDS = 2.0
 
 JSON_TYPE = re.compile(rb'application/json\s*(?:;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -64,6 +68,21 @@ async def read(receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return bytes(parts)
         message = await receive()
+
+
+async def discard(receive: Receive) -> None:
+    """Read on for a moment and keep nothing, after a refusal that ends the connection.
+
+    A client that is cut off while it sends may lose the answer which says why.
+    """
+    left = DISCARD_BYTES_MAX
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            more = True
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -51,7 +51,11 @@ class Intake:
             while self._waiting:
                 batch = self._waiting[:BATCH_MAX]
                 del self._waiting[:BATCH_MAX]
-                await self._store(batch)
+                try:
+                    await self._store(batch)
+                finally:
+                    # Nobody may be left waiting, whatever went wrong here.
+                    _answer(batch, errors.Unavailable("The webhook could not be stored."))
         finally:
             self._flushing = None
 
@@ -70,7 +74,7 @@ class Intake:
                 for waiting in batch:
                     await self._store([waiting])
                 return
-            log.exception("webhook not stored", event=batch[0][0].event_key)
+            log.exception("webhook not stored", provider=batch[0][0].provider)
             _answer(batch, errors.Unavailable(f"The webhook could not be stored: {error}"))
         else:
             failpoints.reach("webhook.after_commit")

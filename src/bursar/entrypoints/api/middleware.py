@@ -92,8 +92,15 @@ class Requests:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern that matched, so that ids and tokens in paths stay out of logs and labels."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))
+    """The pattern that matched, so that ids and tokens in paths stay out of logs and labels.
+
+    Plain routes leave no pattern behind: theirs is set by the endpoint, or is its name.
+    """
+    if "bursar.route" in scope:
+        return str(scope["bursar.route"])
+    if "route" in scope:
+        return str(getattr(scope["route"], "path", "unmatched"))
+    return str(getattr(scope.get("endpoint"), "__name__", "unmatched"))
 
 
 def _came_in_clear(scope: Scope) -> bool:

@@ -17,6 +17,7 @@ from bursar.wiring import Wiring
 
 WEBHOOK_BYTES_MAX = 1024 * 1024
 
+ROUTE = "/api/{provider}/webhook"
 RECEIVED = b'{"received": true}'
 HEADERS = (
     (b"content-type", b"application/json"),
@@ -38,6 +39,7 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises Refusal, errors.NotAuthentic, errors.NotSupported or errors.Unavailable."""
+        scope["bursar.route"] = ROUTE
         provider = self._wiring.provider(scope["path_params"]["provider"])
         bodies.check_headers(scope, WEBHOOK_BYTES_MAX)
         body = await bodies.read(receive, WEBHOOK_BYTES_MAX)
