@@ -87,25 +87,27 @@ def main(arguments: Sequence[str]) -> int:
     )
     # In a file or a log a table must not be folded to the width of no terminal.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    began, measures = datetime.now(UTC), []
+    began = datetime.now(UTC)
+    facts: dict[str, object] = {"commit": machine.commit(), "seed": plan.seed}
+    measures: list[Measure] = []
+    failure: Exception | None = None
     try:
         with database.opened(options.folder) as bench:
-            facts = {
-                "commit": machine.commit(),
-                "machine": machine.facts(bench.home),
-                "postgresql": bench.settings(),
-                "prefilled": {"inbox rows": MESSAGES, "customers": CUSTOMERS},
-                "seed": plan.seed,
-            }
+            facts["machine"] = machine.facts(bench.home)
+            facts["postgresql"] = bench.settings()
+            facts["prefilled"] = {"inbox rows": MESSAGES, "customers": CUSTOMERS}
             for name in options.only:
                 console.print(f"measuring {name} …")
                 measures.append(MEASURES[name](bench, plan))
     except (Wrong, pgbench.Failed, product.NotServing, errors.Error) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    report.show(console, facts, measures)
-    console.print(f"written to {report.write(facts, plan, measures, at=began)}")
-    return 0
+        # What was measured before is worth its time all the same.
+        failure = error
+    if measures:
+        report.show(console, facts, measures)
+        console.print(f"written to {report.write(facts, plan, measures, at=began)}")
+    if failure is not None:
+        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+    return 0 if failure is None else 1
 
 
 if __name__ == "__main__":

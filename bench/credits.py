@@ -37,7 +37,7 @@ def measure(bench: Bench, plan: Plan) -> Measure:
     customers = bench.fill_ledger()
     found: list[Sample] = []
     for trial in plan.trials((UNIFORM, HOT), CLIENTS):
-        found += samples.repeated(plan, partial(_sample, bench, plan, trial, customers))
+        found += samples.repeated(plan, trial, partial(_sample, bench, plan, trial, customers))
     total = sum(s.count for s in found)
     _check_books(bench, total)
     return Measure(
@@ -52,8 +52,10 @@ def measure(bench: Bench, plan: Plan) -> Measure:
     )
 
 
-def _sample(bench: Bench, plan: Plan, trial: Trial, customers: tuple[int, int]) -> Sample:
-    seed, (first, last) = plan.seed_for(trial), customers
+def _sample(
+    bench: Bench, plan: Plan, trial: Trial, customers: tuple[int, int], seed: int
+) -> Sample:
+    first, last = customers
     bench.settle()
     variables: dict[str, str | int] = {
         "unit": UNIT,

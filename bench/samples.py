@@ -61,9 +61,12 @@ class Plan:
                 for arm in arms if number % 2 else reversed(arms):
                     yield Trial(arm, clients, number)
 
-    def seed_for(self, trial: Trial) -> int:
-        """Return a seed of its own for each arm and round, the same in every run."""
-        return zlib.crc32(f"{self.seed} {trial}".encode())
+    def seed_for(self, trial: Trial, attempt: int) -> int:
+        """Return a seed of its own for each attempt at a trial, the same in every run.
+
+        Two attempts with one seed would ask for the same things twice, and be told so.
+        """
+        return zlib.crc32(f"{self.seed} {trial} {attempt}".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,14 @@ def _quietest(measure: Measure, arm: str, clients: int) -> list[Sample]:
     return [best[number] for number in sorted(best)]
 
 
-def repeated(plan: Plan, take: Callable[[], Sample]) -> Iterator[Sample]:
-    """Yield samples of a trial until one was left in peace, or the tries are used up."""
-    for _ in range(plan.tries):
+def repeated(plan: Plan, trial: Trial, take: Callable[[int], Sample]) -> Iterator[Sample]:
+    """Yield samples of a trial until one was left in peace, or the tries are used up.
+
+    `take` is called with the trial's seed.
+    """
+    for attempt in range(plan.tries):
         wait_for_quiet(plan.patience)
-        sample = take()
+        sample = take(plan.seed_for(trial, attempt))
         yield sample
         if sample.load.others <= NOISE_CORES:
             return

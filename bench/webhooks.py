@@ -69,7 +69,7 @@ def measure(bench: Bench, plan: Plan) -> Measure:
     found: list[Sample] = []
     with product.serving(bench) as served:
         for trial in plan.trials((ROW, STATEMENT, PRODUCT), CLIENTS):
-            found += samples.repeated(plan, partial(_sample, bench, served, plan, trial))
+            found += samples.repeated(plan, trial, partial(_sample, bench, served, plan, trial))
     acknowledged = sum(s.count for s in found if s.trial.arm == PRODUCT)
     return Measure(
         key="p1",
@@ -84,8 +84,8 @@ def measure(bench: Bench, plan: Plan) -> Measure:
     )
 
 
-def _sample(bench: Bench, served: Product, plan: Plan, trial: Trial) -> Sample:
-    seed, clients = plan.seed_for(trial), trial.clients
+def _sample(bench: Bench, served: Product, plan: Plan, trial: Trial, seed: int) -> Sample:
+    clients = trial.clients
     bench.refill_inbox()
     if trial.arm == PRODUCT:
         outcome, load = samples.watched(

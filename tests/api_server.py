@@ -20,7 +20,7 @@ import uvicorn
 from bursar.access import keys
 from bursar.access.actors import Kind
 from bursar.billing import customers
-from bursar.config import Settings
+from bursar.config import Settings, read
 from bursar.db import Database
 from bursar.entrypoints.api import create_app
 from bursar.wiring import Wiring, opened
@@ -89,8 +89,19 @@ class Server:
         self._thread.join()
 
 
-def serving(settings: Settings) -> Server:
-    return Server(settings)
+def make_settings(database_url: str, **settings: object) -> Settings:
+    """Settings of a deployment whose pages and shop are elsewhere."""
+    given: dict[str, object] = {
+        "database_url": database_url,
+        "stripe_secret_key": SECRET_KEY,
+        "stripe_webhook_secrets": WEBHOOK_SECRET,
+        # Nothing listens there: only tests with a sandbox reach a provider.
+        "stripe_api_base": "http://127.0.0.1:9",
+        "public_url": "https://shop.example",
+        "frontend_url": "https://app.example",
+        **settings,
+    }
+    return read(None, **given)
 
 
 async def make_key(db: Database, kind: Kind, user_id: str | None = None) -> str:

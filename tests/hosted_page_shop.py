@@ -6,12 +6,14 @@ Owns a tiny HTTP server and the calls a shop makes. It never looks into the sand
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 from stripe import StripeClient
@@ -75,6 +77,12 @@ class Shop:
         """The id of the newest event."""
         return self.client.v1.events.list({"limit": 1}).data[0].id
 
+    def events_of(self, act: Callable[[], object]) -> list[str]:
+        """The types of the events that `act` brings about, oldest first."""
+        before = self.latest_event_id()
+        act()
+        return self.event_types_since(before)
+
     def event_types_since(self, event_id: str) -> list[str]:
         """The types of the events after that one, oldest first."""
         later = self.client.v1.events.list({"limit": 100, "ending_before": event_id}).data
@@ -84,6 +92,24 @@ class Shop:
 def post(url: str, **changes: str) -> httpx.Response:
     """Send the form without following the redirect, the fields changed as told."""
     return httpx.post(url, data={**FORM, **changes}, timeout=30)
+
+
+BANK_ASKS = "4000 0027 6000 3184"
+
+
+def at_bank(sold: Any, answer: str, number: str = BANK_ASKS) -> httpx.Response:
+    """Pay with a card whose bank asks the buyer, and answer it; the bank's own answer."""
+    sent = post(sold.url, card_number=number)
+    assert sent.status_code == 303
+    return answer_bank(urljoin(sold.url, sent.headers["location"]), answer)
+
+
+def answer_bank(url: str, answer: str) -> httpx.Response:
+    """Press a button of the bank's page."""
+    page = httpx.get(url)
+    method = re.search(r'name="method" value="(\w+)"', page.text)
+    assert method is not None, page.text
+    return httpx.post(url, data={"method": method[1], "answer": answer}, timeout=30)
 
 
 def advance(sandbox_url: str, seconds: int) -> None:

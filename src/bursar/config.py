@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     stripe_webhook_secrets: CommaList = Field((), validation_alias="STRIPE_WEBHOOK_SECRET")
     stripe_api_base: str = Field("", validation_alias="STRIPE_API_BASE")
 
-    worker_lease_seconds: float = Field(30.0, gt=0, le=3600)
+    worker_lease_seconds: float = Field(90.0, gt=0, le=3600)
     worker_poll_seconds: float = Field(0.2, gt=0, le=60)
 
     catalog: Path = Path("catalog.toml")

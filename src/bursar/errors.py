@@ -193,10 +193,22 @@ class ProviderUnavailable(Error):
     code = "provider_unavailable"
 
 
+class ProviderKeyRefused(ProviderUnavailable):
+    """The payment provider does not accept this deployment's key: its owner must mend that."""
+
+    code = "provider_key_refused"
+
+
 class ProviderRejected(Error):
     """The payment provider refused the request."""
 
     code = "provider_rejected"
+
+
+class ProviderCustomerMissing(ProviderRejected):
+    """The payment provider does not know this customer any more."""
+
+    code = "provider_customer_missing"
 
 
 class ProviderUnknown(Error):

@@ -33,6 +33,7 @@ def tour(client: Any, base_url: str) -> None:
     _catalog(client.v1)
     _customers(client.v1)
     _intents(client.v1)
+    _refunds(client.v1)
     _sessions(client, base_url)
     _rest(client)
 
@@ -121,6 +122,18 @@ def _intents(v1: Any) -> None:
     v1.payment_intents.list({"expand": ["data.customer"]})
 
 
+def _refunds(v1: Any) -> None:
+    every = ["charge.refunds", "balance_transaction.source", "payment_intent", "payment_method"]
+    for number in ("4242424242424242", "4000000000007726", "4000000000005126"):
+        paid = pay_intent(v1, card(v1, number).id)
+        given = v1.refunds.create({"payment_intent": paid.id, "amount": 100, "expand": every})
+        v1.refunds.update(given.id, {"metadata": {"a": "b"}})
+        v1.refunds.create({"charge": paid.latest_charge, "reason": "fraudulent"})
+        with contextlib.suppress(stripe.InvalidRequestError):
+            v1.refunds.create({"charge": paid.latest_charge})
+    v1.refunds.list({"expand": ["data.charge"]})
+
+
 def _sessions(client: Any, base_url: str) -> None:
     v1 = client.v1
     every = ["line_items.data.price.product", "payment_intent", "customer"]
@@ -192,6 +205,7 @@ def test_every_answer_and_webhook_fits_stripes_own_types(
     tour(client_for(sandbox), sandbox.base_url)
     receiver.wait_for_type("checkout.session.async_payment_failed")
     receiver.wait_for(lambda one: one.types.count("checkout.session.expired") == 2)
+    receiver.wait_for(lambda one: one.types.count("refund.failed") == 2)
     assert recorded.problems(record, schema) == []
     lines = record.read_text("utf-8").count('"kind":')
     assert lines > 150, "the tour was cut short"

@@ -17,6 +17,7 @@ BASES: dict[str, list[tuple[str, str]]] = {
     "/v1/customers": [],
     "/v1/payment_methods": [("type", "card"), ("card[token]", "tok_visa")],
     "/v1/payment_intents": [("amount", "900"), ("currency", "eur")],
+    "/v1/refunds": [],
     "/v1/checkout/sessions": [
         ("mode", "payment"),
         ("success_url", "https://shop.example"),
@@ -28,10 +29,11 @@ BASES: dict[str, list[tuple[str, str]]] = {
     "/v1/webhook_endpoints": [("url", "https://shop.example"), ("enabled_events[]", "a.b")],
 }
 NAMES = st.sampled_from(
-    "active address amount automatic_tax billing_details capture_method card confirm currency "
-    "custom_fields custom_text custom_unit_amount customer default_price_data description email "
-    "enabled_events expand expires_at images invoice_settings line_items metadata mode name "
-    "payment_intent_data payment_method payment_method_data payment_method_options "
+    "active address amount automatic_tax billing_details capture_method card charge "
+    "confirm currency custom_fields custom_text custom_unit_amount customer default_price_data "
+    "description email enabled_events expand expires_at images invoice_settings line_items "
+    "metadata mode name "
+    "payment_intent payment_intent_data payment_method payment_method_data payment_method_options "
     "payment_method_types product_data quantity recurring sepa_debit shipping tiers "
     "transform_quantity type unit_amount unit_amount_decimal url".split()
 )

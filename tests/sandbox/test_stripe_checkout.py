@@ -93,8 +93,6 @@ def test_second_submit_is_paid_again_without_a_charge(store: Store) -> None:
         ("4000000000000127", "incorrect_cvc", "incorrect_cvc"),
         ("4000000000000119", "processing_error", "processing_error"),
         ("4000000000000341", "card_declined", "generic_decline"),
-        ("4000002500003155", "authentication_required", "authentication_required"),
-        ("4000002760003184", "authentication_required", "authentication_required"),
         ("4012888888881881", "card_declined", "test_mode_live_card"),
     ],
 )

@@ -74,10 +74,17 @@ def test_of_several_tries_the_quietest_counts_and_not_the_fastest() -> None:
 
 def test_a_disturbed_arm_is_measured_again_until_it_was_left_in_peace() -> None:
     plan = Plan(rounds=1, seconds=1, warm=1, seed=1, tries=3)
-    loads = iter([0.9, 0.05, 0.0])
-    taken = list(repeated(plan, lambda: sample("ours", 1, 1.0, others=next(loads))))
+    loads, seeds = iter([0.9, 0.05, 0.0]), []
+
+    def take(seed: int) -> Sample:
+        seeds.append(seed)
+        return sample("ours", 1, 1.0, others=next(loads))
+
+    taken = list(repeated(plan, Trial("ours", 32, 1), take))
     assert [s.load.others for s in taken] == [0.9, 0.05]
-    taken = list(repeated(plan, lambda: sample("ours", 1, 1.0, others=0.9)))
+    # With the same seed it would ask for the same things again, and get answers to repeats.
+    assert len(set(seeds)) == 2
+    taken = list(repeated(plan, Trial("ours", 32, 1), lambda _: sample("ours", 1, 1.0, others=9)))
     assert len(taken) == 3
 
 
@@ -85,9 +92,9 @@ def test_every_second_round_goes_backwards_with_seeds_of_its_own() -> None:
     plan = Plan(rounds=2, seconds=1, warm=1, seed=7, clients=(8,))
     trials = list(plan.trials(["a", "b"], usual=[32, 1]))
     assert trials == [Trial("a", 8, 1), Trial("b", 8, 1), Trial("b", 8, 2), Trial("a", 8, 2)]
-    seeds = [plan.seed_for(trial) for trial in trials]
+    seeds = [plan.seed_for(trial, 0) for trial in trials]
     assert len(set(seeds)) == 4
-    assert seeds == [plan.seed_for(trial) for trial in trials]
+    assert seeds == [plan.seed_for(trial, 0) for trial in trials]
 
 
 def test_an_event_has_the_size_and_shape_of_stripes() -> None:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.billing.payment_facts import Row, credits_due, fits, merged, mismatch
+from bursar.billing.payment_facts import (
+    Row,
+    binds,
+    credits_due,
+    excess_minor,
+    fits,
+    lacks_facts,
+    merged,
+    mismatch,
+)
 from bursar.providers.port import Line, PaymentFacts, PaymentState, Totals
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -30,6 +39,8 @@ ROW = Row(
     snapshot={
         "currency": "usd",
         "subtotal_minor": 1000,
+        "discount_minor": 0,
+        "capture_method": "automatic",
         "lines": [{"price_id": "price_1", "quantity": 2}],
     },
     facts={},
@@ -143,7 +154,8 @@ def test_what_was_asked_agrees() -> None:
         (paid(replace(TOTALS, subtotal_minor=999, total_minor=999)), "subtotal"),
         (paid(replace(TOTALS, total_minor=900)), "total"),
         (paid(currency="eur"), "currency"),
-        (paid(captured=1001), "captured"),
+        (paid(captured=999), "captured"),
+        (paid(replace(TOTALS, discount_minor=999, total_minor=1), captured=1), "discount"),
         (settle(fact("completed", captured_minor=1000, currency="usd")), "does not say"),
         (settle(fact(None, currency="eur"), row=paid()), "currency"),
     ],
@@ -154,8 +166,47 @@ def test_every_difference_is_named(row: Row, word: str) -> None:
 
 def test_discount_and_added_tax_come_out() -> None:
     totals = replace(TOTALS, discount_minor=150, tax_added_minor=85, total_minor=935)
-    assert mismatch(paid(totals, captured=935)) is None
-    assert mismatch(paid(replace(totals, discount_minor=0), captured=935)) is not None
+    known = {**ROW.snapshot, "discount_minor": 150}
+    assert mismatch(replace(paid(totals, captured=935), snapshot=known)) is None
+    assert mismatch(paid(totals, captured=935)) is not None
+    wrong = paid(replace(totals, tax_added_minor=84), captured=935)
+    assert mismatch(replace(wrong, snapshot=known)) is not None
+
+
+def test_a_part_is_fine_only_where_capture_by_hand_was_asked() -> None:
+    by_hand = {**ROW.snapshot, "capture_method": "manual"}
+    assert mismatch(replace(paid(captured=700), snapshot=by_hand)) is None
+    assert mismatch(paid(captured=700)) is not None
+
+
+def test_more_than_the_order_is_excess_and_brings_no_more() -> None:
+    assert mismatch(paid(captured=1001)) is None
+    assert excess_minor(paid(captured=1001)) == 1
+    assert credits_due(paid(captured=5000)) == 300
+    assert excess_minor(paid()) == 0
+
+
+def test_a_completed_payment_can_be_judged_once_lines_and_money_are_known() -> None:
+    assert lacks_facts(settle(fact("completed", captured_minor=1000)))
+    assert lacks_facts(settle(fact("completed", totals=TOTALS)))
+    assert not lacks_facts(paid())
+    assert not lacks_facts(settle(fact("processing")))
+    free = replace(TOTALS, discount_minor=1000, total_minor=0)
+    assert not lacks_facts(settle(fact("completed", totals=free)))
+
+
+def test_an_intent_is_a_checkouts_only_once_the_session_named_it() -> None:
+    stray = fact("completed", payment_intent_id="pi_1", captured_minor=1)
+    assert not binds(ROW, stray)
+    assert binds(replace(ROW, payment_intent_id="pi_1"), stray)
+    assert binds(ROW, replace(stray, session_id="cs_1"))
+    assert binds(replace(ROW, kind="intent"), stray)
+
+
+def test_a_finished_sessions_totals_beat_an_open_ones() -> None:
+    old = replace(TOTALS, subtotal_minor=1)
+    first, last = fact(None, 9, totals=old), fact("completed", 0, totals=TOTALS)
+    assert settle(first, last).totals == settle(last, first).totals == TOTALS
 
 
 def test_a_price_of_ones_own_is_compared_by_its_amount() -> None:

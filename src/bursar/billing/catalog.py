@@ -50,6 +50,16 @@ on conflict (kind, key) do update set name = excluded.name, description = exclud
     position = excluded.position, active = true
 """
 
+# What is new gets its rows before its prices are made; it goes on sale with them, not before.
+NEW_UNIT = """
+insert into catalog_units (unit, name, decimals) values ($1, $2, $3) on conflict do nothing
+"""
+
+NEW_ITEM = """
+insert into catalog_items (kind, key, name, unit, credits, active)
+values ($1, $2, $3, $4, $5, false) on conflict do nothing
+"""
+
 RETIRE_ITEMS = """
 update catalog_items set active = false
 where active and not (kind || ':' || key) = any ($1)
@@ -178,6 +188,14 @@ async def get_unit(conn: Connection, name: str | None) -> Unit:
 async def default_unit(conn: Connection) -> str:
     """The name of the unit that a request means when it names none. Raises UnknownUnit."""
     return (await get_unit(conn, None)).name
+
+
+async def prepare(conn: Connection, units: Sequence[Unit], items: Sequence[Item]) -> None:
+    """Make the rows of what is new, not on sale yet; what is sold now stays as it is."""
+    for unit in units:
+        await conn.execute(NEW_UNIT, unit.name, unit.label, unit.decimals)
+    for item in items:
+        await conn.execute(NEW_ITEM, item.kind, item.key, item.name, item.unit, item.credits)
 
 
 async def put_units(conn: Connection, units: Sequence[Unit]) -> None:

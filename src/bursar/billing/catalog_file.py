@@ -131,6 +131,8 @@ def _check(tables: CatalogTables, path: Path) -> None:
         _check_currencies(path, f"packs.{key}.prices", pack.prices)
         if pack.unit not in tables.units:
             raise errors.CatalogInvalid(f"{path}: packs.{key}.unit: no unit {pack.unit!r}")
+        if pack.credits * 10 ** tables.units[pack.unit].decimals > AMOUNT_MAX:
+            raise errors.CatalogInvalid(f"{path}: packs.{key}.credits: more than can be counted")
 
 
 def _check_currencies(path: Path, place: str, amounts: dict[str, Amount] | dict[str, Rate]) -> None:

@@ -1,8 +1,10 @@
 """Brings catalog.toml to the database and to a provider, by lookup key. Safe to repeat.
 
 Owns catalog_prices. A price never changes: a new amount becomes a new price, which takes the
-lookup key over, and the old one is archived. Each step is committed before the next call, with the
-reference under which the provider is asked, so a push that died goes on where it stopped.
+lookup key over, and the old one is archived. Products and prices are made at the provider first;
+then one transaction puts everything on sale together, so that no buyer meets new credits at an old
+price. Each price is committed before its call, with the reference under which the provider is
+asked, so a push that died goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,12 +18,7 @@ from bursar.billing.catalog_file import Catalog, FilePrice, product_id
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
-from bursar.providers.port import PriceOrder, ProductOrder, Provider
-
-LIVE = """
-select id, amount_minor, provider_price_id from catalog_prices
-where provider = $1 and lookup_key = $2 and active
-"""
+from bursar.providers.port import FoundPrice, PriceOrder, ProductOrder, Provider
 
 # A row that was begun and has no price yet keeps its reference: the same question is asked again.
 BEGUN = """
@@ -35,26 +32,23 @@ insert into catalog_prices (reference, provider, kind, key, currency, amount_min
 values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9)
 """
 
-RETIRE_LIVE = """
+MADE = "update catalog_prices set provider_price_id = $2, archived_at = null where reference = $1"
+
+RETIRE = """
 update catalog_prices set active = false
-where provider = $1 and lookup_key = $2 and active and reference <> $3
+where provider = $1 and active and not reference = any ($2)
 """
 
-GO_LIVE = """
-update catalog_prices set active = true, provider_price_id = $2 where reference = $1
-"""
-
-RETIRE_GONE = """
-update catalog_prices set active = false
-where provider = $1 and active and not lookup_key = any ($2)
-"""
+GO_LIVE = "update catalog_prices set active = true where reference = any ($1)"
 
 TO_ARCHIVE = """
-select reference, provider_price_id from catalog_prices
+select provider_price_id from catalog_prices
 where provider = $1 and not active and archived_at is null and provider_price_id is not null
 """
 
-ARCHIVED = "update catalog_prices set archived_at = $2 where reference = $1"
+ARCHIVED = """
+update catalog_prices set archived_at = $3 where provider = $1 and provider_price_id = $2
+"""
 
 KNOWN = """
 select reference from catalog_prices where provider = $1 and provider_price_id = $2
@@ -63,7 +57,7 @@ select reference from catalog_prices where provider = $1 and provider_price_id =
 
 @dataclass(slots=True)
 class Pushed:
-    """What a push did, as lookup keys."""
+    """What a push did, as lookup keys; what was archived, as the provider's ids."""
 
     created: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
@@ -80,11 +74,10 @@ async def push(
 ) -> Pushed:
     """Make database and provider agree with `wanted`. `report` is told of each step in words.
 
-    Raises CatalogInvalid and the provider's failures; what was done until then stands.
+    Raises CatalogInvalid and the provider's failures. Until all is made, what was sold is sold.
     """
     async with db.transaction() as conn:
-        await catalog.put_units(conn, wanted.units)
-        await catalog.put_items(conn, wanted.items)
+        await catalog.prepare(conn, wanted.units, wanted.items)
     for item in wanted.items:
         metadata = {"bursar_kind": item.kind, "bursar_key": item.key}
         await provider.put_product(
@@ -92,50 +85,57 @@ async def push(
         )
         report(f"product {item.kind} {item.key}")
     pushed = Pushed()
+    references: list[UUID] = []
+    strangers: list[str] = []
     for price in wanted.prices:
-        made = await _push_price(db, provider, price, clock)
-        (pushed.created if made else pushed.unchanged).append(price.lookup_key)
-        report(f"price {price.lookup_key}: {'created' if made else 'unchanged'}")
+        theirs = await provider.find_price(price.lookup_key)
+        same = theirs is not None and _agrees(theirs, price)
+        references.append(await _make(db, provider, price, theirs if same else None, clock))
+        (pushed.unchanged if same else pushed.created).append(price.lookup_key)
+        if theirs is not None and not same:
+            # The price that loses its lookup key may never have been ours.
+            strangers.append(theirs.price_id)
+        report(f"price {price.lookup_key}: {'unchanged' if same else 'created'}")
     async with db.transaction() as conn:
-        await conn.execute(RETIRE_GONE, provider.name, [p.lookup_key for p in wanted.prices])
-        old = await conn.fetch(TO_ARCHIVE, provider.name)
-    for row in old:
-        await provider.archive_price(row["provider_price_id"])
+        await catalog.put_units(conn, wanted.units)
+        await catalog.put_items(conn, wanted.items)
+        await conn.execute(RETIRE, provider.name, references)
+        await conn.execute(GO_LIVE, references)
+        old = [row["provider_price_id"] for row in await conn.fetch(TO_ARCHIVE, provider.name)]
+    for price_id in dict.fromkeys([*old, *strangers]):
+        await provider.archive_price(price_id)
         async with db.transaction() as conn:
-            await conn.execute(ARCHIVED, row["reference"], clock.now())
-        pushed.archived.append(row["provider_price_id"])
-        report(f"archived {row['provider_price_id']}")
+            await conn.execute(ARCHIVED, provider.name, price_id, clock.now())
+        pushed.archived.append(price_id)
+        report(f"archived {price_id}")
     return pushed
 
 
-async def _push_price(db: Database, provider: Provider, price: FilePrice, clock: Clock) -> bool:
-    """Put one price on sale; true when a new one had to be made at the provider."""
-    theirs = await provider.find_price(price.lookup_key)
-    same = (
-        theirs is not None
-        and theirs.amount_minor == price.amount_minor
+def _agrees(theirs: FoundPrice, price: FilePrice) -> bool:
+    return (
+        theirs.amount_minor == price.amount_minor
         and theirs.currency == price.currency
         and theirs.recurring is None
         and theirs.product_id == product_id(price.kind, price.key)
     )
+
+
+async def _make(
+    db: Database, provider: Provider, price: FilePrice, theirs: FoundPrice | None, clock: Clock
+) -> UUID:
+    """The row of a price that the provider has: theirs if it is the one wanted, else a new one."""
     async with db.transaction() as conn:
-        live = await conn.fetchrow(LIVE, provider.name, price.lookup_key)
-        if same and theirs and live and live["provider_price_id"] == theirs.price_id:
-            return False
-        reference: UUID | None = None
-        if same and theirs:
-            reference = await conn.fetchval(KNOWN, provider.name, theirs.price_id)
-        if reference is None:
-            reference = await conn.fetchval(
-                BEGUN, provider.name, price.lookup_key, price.amount_minor
-            )
+        known = theirs and await conn.fetchrow(KNOWN, provider.name, theirs.price_id)
+        if known:
+            return UUID(str(known["reference"]))
+        reference = await conn.fetchval(BEGUN, provider.name, price.lookup_key, price.amount_minor)
         if reference is None:
             reference = uuid4()
             await _begin(conn, provider, price, reference, clock)
-    if same and theirs:
-        price_id = theirs.price_id
-    else:
-        price_id = await provider.create_price(
+    price_id = (
+        theirs.price_id
+        if theirs
+        else await provider.create_price(
             PriceOrder(
                 reference=str(reference),
                 product_id=product_id(price.kind, price.key),
@@ -146,13 +146,10 @@ async def _push_price(db: Database, provider: Provider, price: FilePrice, clock:
                 metadata={"bursar_kind": price.kind, "bursar_key": price.key},
             )
         )
+    )
     async with db.transaction() as conn:
-        await conn.execute(RETIRE_LIVE, provider.name, price.lookup_key, reference)
-        await conn.execute(GO_LIVE, reference, price_id)
-    if theirs is not None and not same:
-        # The price that lost its lookup key may never have been ours: it is archived by its id.
-        await provider.archive_price(theirs.price_id)
-    return not same
+        await conn.execute(MADE, reference, price_id)
+    return UUID(str(reference))
 
 
 async def _begin(

@@ -13,19 +13,25 @@ from uuid import uuid4
 
 from bursar import errors, failpoints
 from bursar.access import idempotency
-from bursar.billing import customers, orders, payments, settle
+from bursar.billing import cases, customers, orders, payments, settle
 from bursar.billing.orders import Order, Priced
 from bursar.billing.payments import Intent, Payment
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import timers
-from bursar.providers.port import CheckoutOrder, OrderLine, Provider
+from bursar.providers.port import CheckoutOrder, OpenedCheckout, OrderLine, Provider
 
 CHECK_TIMER = "payment.check"
+ANSWER_LENGTH = timedelta(minutes=2)
+"""How long the provider may take to open a session before the call counts as lost."""
 CHECK_AFTER = timedelta(minutes=5)
 """How long after a session's end we ask what became of it, if no message told us."""
-SESSION_LENGTH = timedelta(hours=24)
+LOOK_AGAIN = timedelta(hours=6)
+PATIENCE = timedelta(days=30)
+"""How long money may be on its way (a bank debit, a hold) before a person is asked."""
+KEY_REMEMBERED = timedelta(hours=23)
+"""How long a provider surely remembers an idempotency key: past it a call is not repeated."""
 
 
 async def open(
@@ -62,7 +68,7 @@ async def open(
             "The payment provider refused this checkout. Begin a new one, with another "
             "Idempotency-Key."
         )
-    return await _call(db, provider, payment, order, clock)
+    return await _call(db, provider, payment, clock)
 
 
 async def sync(db: Database, provider: Provider, payment: Payment, *, clock: Clock) -> Payment:
@@ -88,12 +94,43 @@ async def sync(db: Database, provider: Provider, payment: Payment, *, clock: Clo
 
 async def check(
     db: Database, providers: Mapping[str, Provider], reference: str, clock: Clock
-) -> None:
-    """The timer's act: a payment whose session should have ended by now is looked at once more."""
+) -> datetime | None:
+    """The timer's act: ask what became of a payment that no message has closed.
+
+    A call whose answer we never had is asked again under its key, while the provider remembers the
+    key; a session that should have ended, or money that is on its way, is looked at. Returns when
+    to look again; past its patience it opens a case.
+    Raises ProviderUnavailable, ProviderRejected or ProviderUnknown: the timer tries again.
+    """
     async with db.connection() as conn:
         payment = await payments.find_by_reference(conn, reference)
-    if payment is not None and payment.provider in providers:
-        await sync(db, providers[payment.provider], payment, clock=clock)
+    if payment is None or payment.provider not in providers or payment.opening == "refused":
+        return None
+    provider, now = providers[payment.provider], clock.now()
+    if payment.opening != "open":
+        if now - payment.created_at < KEY_REMEMBERED:
+            payment = await _call(db, provider, payment, clock)
+            return None
+    else:
+        payment = await sync(db, provider, payment, clock=clock)
+        if payment.settled:
+            return None
+        if now - payment.created_at < PATIENCE:
+            return now + LOOK_AGAIN
+    opening = cases.Opening(
+        kind="unknown",
+        reference=f"payment:{payment.id}",
+        customer_id=payment.customer_id,
+        payment_id=payment.id,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        summary=f"What became of this payment is not known: it is {payment.state} since "
+        f"{payment.created_at:%Y-%m-%d}. Look it up at {payment.provider} by its reference.",
+        detail={"reference": payment.reference, "session_id": payment.session_id},
+    )
+    async with db.transaction() as conn:
+        await cases.open_cases(conn, [opening], at=now)
+    return None
 
 
 async def _begin(
@@ -129,34 +166,14 @@ async def _begin(
         metadata=order.metadata,
     )
     await payments.begin(conn, intent, at=at)
-    await timers.schedule(
-        conn, CHECK_TIMER, str(reference), due_at=at + SESSION_LENGTH + CHECK_AFTER, at=at
-    )
+    await timers.schedule(conn, CHECK_TIMER, str(reference), due_at=at + ANSWER_LENGTH, at=at)
     return str(reference)
 
 
-async def _call(
-    db: Database, provider: Provider, payment: Payment, order: Order, clock: Clock
-) -> Payment:
+async def _call(db: Database, provider: Provider, payment: Payment, clock: Clock) -> Payment:
     """Ask the provider for the session that the stored payment describes, and store the answer."""
-    provider_customer_id = await customers.provider_customer(
-        db, provider, payment.customer_id, order.user, at=clock.now()
-    )
-    asked = payment.request
     try:
-        opened = await provider.create_checkout(
-            CheckoutOrder(
-                reference=payment.reference,
-                provider_customer_id=provider_customer_id,
-                currency=payment.currency,
-                lines=[OrderLine(**line) for line in asked["lines"]],
-                success_url=asked["success_url"],
-                cancel_url=asked["cancel_url"],
-                capture_method=asked["capture_method"],
-                description=payment.description,
-                metadata=payment.metadata,
-            )
-        )
+        opened = await _create(db, provider, payment, clock)
     except errors.ProviderRejected:
         async with db.transaction() as conn:
             await payments.not_opened(conn, payment, "refused")
@@ -175,4 +192,37 @@ async def _call(
             expires_at=opened.expires_at,
             payment_intent_id=opened.payment_intent_id,
         )
+        await timers.cancel(conn, CHECK_TIMER, payment.reference)
+        due_at = opened.expires_at + CHECK_AFTER
+        await timers.schedule(conn, CHECK_TIMER, payment.reference, due_at=due_at, at=clock.now())
         return await payments.get_payment(conn, payment.customer_id, payment.id)
+
+
+async def _create(
+    db: Database, provider: Provider, payment: Payment, clock: Clock, *, again: bool = False
+) -> OpenedCheckout:
+    async with db.connection() as conn:
+        user = await customers.ensure_user(conn, payment.user_id or "", at=clock.now())
+    customer = await customers.provider_customer(
+        db, provider, payment.customer_id, user, at=clock.now()
+    )
+    asked = payment.request
+    order = CheckoutOrder(
+        reference=payment.reference,
+        provider_customer_id=customer,
+        currency=payment.currency,
+        lines=[OrderLine(**line) for line in asked["lines"]],
+        success_url=asked["success_url"],
+        cancel_url=asked["cancel_url"],
+        capture_method=asked["capture_method"],
+        description=payment.description,
+        metadata=payment.metadata,
+    )
+    try:
+        return await provider.create_checkout(order)
+    except errors.ProviderCustomerMissing:
+        if again:
+            raise
+        # Somebody deleted the customer at the provider: it is made anew, once.
+        await customers.forget_provider_customer(db, provider, payment.customer_id, customer)
+        return await _create(db, provider, payment, clock, again=True)

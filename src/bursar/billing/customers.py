@@ -44,14 +44,21 @@ update users set email = $2, email_verified = $3, name = $4, updated_at = $5 whe
 IS_MEMBER = "select true from members where customer_id = $1 and user_id = $2"
 
 INTEND = """
-insert into provider_customers (customer_id, provider, reference, email, name, created_at)
-values ($1, $2, $3, $4, $5, $6)
+insert into provider_customers
+    (customer_id, provider, reference, user_id, email, name, created_at)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (customer_id, provider) do nothing
 """
 
 INTENDED = """
-select reference, email, name, provider_customer_id from provider_customers
+select reference, user_id, email, name, provider_customer_id from provider_customers
 where customer_id = $1 and provider = $2
+"""
+
+# After a refusal, or when the provider has lost it, the next need tells it anew.
+FORGET = """
+delete from provider_customers
+where customer_id = $1 and provider = $2 and provider_customer_id is not distinct from $3
 """
 
 SETTLE = """
@@ -141,20 +148,35 @@ async def provider_customer(
         row = await conn.fetchrow(INTENDED, customer_id, provider.name)
         if row is None:
             await conn.execute(
-                INTEND, customer_id, provider.name, uuid4(), user.email, user.name, at
+                INTEND,
+                customer_id,
+                provider.name,
+                uuid4(),
+                user.id,
+                user.email,
+                user.name,
+                at,
             )
             row = await conn.fetchrow(INTENDED, customer_id, provider.name)
         assert row is not None  # noqa: S101 - inserted above
     if row["provider_customer_id"] is not None:
         return str(row["provider_customer_id"])
-    made = await provider.create_customer(
-        CustomerOrder(
-            reference=str(row["reference"]),
-            email=row["email"],
-            name=row["name"],
-            metadata={"bursar_customer": str(customer_id), "bursar_user": user.id},
+    told = {"bursar_customer": str(customer_id), "bursar_user": row["user_id"]}
+    try:
+        made = await provider.create_customer(
+            CustomerOrder(str(row["reference"]), row["email"], row["name"], told)
         )
-    )
+    except errors.ProviderRejected:
+        await forget_provider_customer(db, provider, customer_id, None)
+        raise
     async with db.transaction() as conn:
         await conn.execute(SETTLE, customer_id, provider.name, made)
     return made
+
+
+async def forget_provider_customer(
+    db: Database, provider: Provider, customer_id: int, provider_customer_id: str | None
+) -> None:
+    """Drop the name of a customer that the provider refused (None) or does not know any more."""
+    async with db.transaction() as conn:
+        await conn.execute(FORGET, customer_id, provider.name, provider_customer_id)

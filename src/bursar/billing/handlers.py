@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
 from bursar.billing import checkouts, settle
 from bursar.clock import Clock
@@ -16,7 +17,8 @@ from bursar.messages.inbox import Claimed
 from bursar.providers.port import Facts, Ignored, PaymentFacts, Provider
 
 Providers = Mapping[str, Provider]
-Timer = Callable[[Database, Providers, str, Clock], Awaitable[None]]
+# A timer's act answers when it wants to be called again, if at all.
+Timer = Callable[[Database, Providers, str, Clock], Awaitable[datetime | None]]
 
 
 async def handle(
@@ -41,7 +43,7 @@ async def handle(
     settled = await settle.settle(conn, said, at=at, fetched=fetched)
     if settled.payment_ids:
         await inbox.finish(conn, message, "done", at=at, payment_id=settled.payment_ids[0])
-    elif any(fact.captured_minor for fact in said):
+    elif settled.stray:
         await inbox.finish(conn, message, "done", at=at, reason="unmatched money: see the cases")
     else:
         await inbox.finish(conn, message, "ignored", at=at, reason="not a payment of ours")

@@ -61,6 +61,8 @@ class Priced:
             "credits": self.credits,
             "currency": self.currency,
             "subtotal_minor": self.amount_minor,
+            "discount_minor": 0,
+            "capture_method": self.capture_method,
             "lines": [
                 {"price_id": line.price_id, "quantity": line.quantity} for line in self.lines
             ],
@@ -91,10 +93,12 @@ async def price(
         )
     if priced.capture_method == "manual" and not capabilities.manual_capture:
         raise errors.NotSupported("This payment provider can't capture by hand.")
-    minimum = capabilities.minimum_minor.get(priced.currency, 1)
-    if not minimum <= priced.amount_minor <= AMOUNT_MAX:
-        least = format_money(minimum, priced.currency)
-        raise errors.AmountOutOfBounds(f"The least that can be charged is {least}.")
+    least, most = capabilities.minimum_minor.get(priced.currency, 1), capabilities.maximum_minor
+    if not least <= priced.amount_minor <= most:
+        bounds = [format_money(bound, priced.currency) for bound in (least, most)]
+        raise errors.AmountOutOfBounds(f"Between {bounds[0]} and {bounds[1]} can be charged.")
+    if priced.credits > AMOUNT_MAX:
+        raise errors.AmountOutOfBounds("This buys more credits at once than can be counted.")
     return priced
 
 

@@ -72,7 +72,8 @@ class Row:
         if known is None:
             return None
         lines = tuple(Line(*line) for line in known["lines"])
-        return Totals(lines, **{name: known[name] for name in known if name != "lines"})
+        sums = {name: known[name] for name in known if name.endswith("_minor")}
+        return Totals(lines, **sums)
 
 
 def row_of(fields: dict[str, Any]) -> Row:
@@ -112,6 +113,20 @@ def fits(row: Row, fact: PaymentFacts) -> bool:
     )
 
 
+def binds(row: Row, fact: PaymentFacts) -> bool:
+    """Whether a fact can be taken for this payment's without asking the provider.
+
+    Until a hosted checkout's session has named its intent, an intent that carries our reference
+    is only somebody's word: the session is asked first.
+    """
+    return (
+        row.kind != "checkout"
+        or fact.session_id is not None
+        or row.payment_intent_id is not None
+        or fact.payment_intent_id is None
+    )
+
+
 def merged(row: Row, fact: PaymentFacts) -> Row:
     """The row with one more fact in it."""
     state, state_at = row.state, row.state_at
@@ -137,7 +152,7 @@ def merged(row: Row, fact: PaymentFacts) -> Row:
 def mismatch(row: Row) -> str | None:
     """What differs between what was asked and what was paid; None when all agrees.
 
-    Expects totals. Prices, quantities, subtotal and currency must be the snapshot's, and the total
+    Prices, quantities, subtotal and currency must be the snapshot's, and the total
     must come out of them. A price of the buyer's own choice is compared by its amount.
     """
     totals = row.totals
@@ -155,12 +170,27 @@ def mismatch(row: Row) -> str | None:
         return f"bought {bought}, asked was {wanted}"
     if totals.subtotal_minor != asked["subtotal_minor"]:
         return f"subtotal {totals.subtotal_minor}, asked was {asked['subtotal_minor']}"
+    if totals.discount_minor != asked["discount_minor"]:
+        return f"discount {totals.discount_minor}, known was {asked['discount_minor']}"
     due = totals.subtotal_minor - totals.discount_minor + totals.tax_added_minor
     if totals.total_minor != due:
         return f"total {totals.total_minor}, reckoned was {due}"
-    if row.captured_minor > totals.total_minor:
-        return f"captured {row.captured_minor}, more than the total {totals.total_minor}"
+    if row.captured_minor < totals.total_minor and asked["capture_method"] != "manual":
+        return f"captured {row.captured_minor} of {totals.total_minor}"
     return None
+
+
+def excess_minor(row: Row) -> int:
+    """Money taken beyond what the checkout came to; it brings no credits, and needs a person."""
+    totals = row.totals
+    return max(0, row.captured_minor - totals.total_minor) if totals else 0
+
+
+def lacks_facts(row: Row) -> bool:
+    """Whether a completed payment can't be judged yet: what was bought, or taken, is not known."""
+    if row.state != "completed":
+        return False
+    return row.totals is None or (row.captured_minor == 0 and row.totals.total_minor > 0)
 
 
 def credits_due(row: Row) -> int:
@@ -179,8 +209,11 @@ def _order(state: PaymentState, at: datetime | None) -> tuple[int, datetime, int
 
 def _merged_facts(known: Mapping[str, Any], fact: PaymentFacts) -> dict[str, Any]:
     facts = dict(known)
-    if fact.totals is not None:
+    # A session may still change while it is open: what a finished one says counts, else the latest.
+    rank = [int(fact.state == "completed"), fact.at.isoformat()]
+    if fact.totals is not None and rank >= known.get("totals", {}).get("rank", []):
         facts["totals"] = {
+            "rank": rank,
             "lines": [
                 [line.price_id, line.quantity, line.subtotal_minor] for line in fact.totals.lines
             ],

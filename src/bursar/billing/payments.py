@@ -188,10 +188,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What `merge` made of the facts: the rows they touched, and the facts that fit none."""
+    """What `merge` made of the facts: the rows they touched, and the facts that fit none.
+
+    `unbound` are payments that some of the latter carry the reference of, without their session
+    having named that intent: asking the provider may bind them.
+    """
 
     rows: list[Row]
     unmatched: list[PaymentFacts]
+    unbound: list[tuple[Row, PaymentFacts]]
 
 
 async def begin(conn: Connection, intent: Intent, *, at: datetime) -> int:
@@ -257,10 +262,15 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime
     locked = await conn.fetch(LOCK, [k[0] for k in keys], [k[1] for k in keys])
     rows = {(r["customer_id"], r["id"]): payment_facts.row_of(dict(r)) for r in locked}
     unmatched: list[PaymentFacts] = []
-    for fact in facts:
-        key = next((where[n] for n in payment_facts.names(fact) if n in where), None)
-        if key is None or not payment_facts.fits(rows[key], fact):
+    unbound: list[tuple[Row, PaymentFacts]] = []
+    # Sessions first: they name the intent that is theirs.
+    for fact in sorted(facts, key=lambda fact: fact.session_id is None):
+        known = [where[name] for name in payment_facts.names(fact) if name in where]
+        key = next((key for key in known if payment_facts.fits(rows[key], fact)), None)
+        if key is None or not payment_facts.binds(rows[key], fact):
             unmatched.append(fact)
+            if key is not None:
+                unbound.append((rows[key], fact))
             continue
         rows[key] = payment_facts.merged(rows[key], fact)
         refs = {
@@ -269,7 +279,7 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime
             "charge": fact.charge_id,
         }
         await _add_refs(conn, fact.provider, refs, *key)
-    return Merged(list(rows.values()), unmatched)
+    return Merged(list(rows.values()), unmatched, unbound)
 
 
 async def save(conn: Connection, row: Row) -> None:

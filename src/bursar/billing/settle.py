@@ -12,7 +12,7 @@ from datetime import datetime
 
 from bursar import failpoints
 from bursar.billing import cases, credits, payments
-from bursar.billing.payment_facts import Row, mismatch
+from bursar.billing.payment_facts import Row, excess_minor, lacks_facts, mismatch
 from bursar.db.connections import Connection
 from bursar.money import format_money
 from bursar.providers.port import PaymentFacts
@@ -21,19 +21,19 @@ from bursar.providers.port import PaymentFacts
 class FactsMissing(Exception):
     """An effect needs what no message has told yet: roll back, fetch, and settle again."""
 
-    def __init__(self, row: Row) -> None:
-        super().__init__(f"payment {row.id} lacks its totals")
+    def __init__(self, row: Row, payment_intent_id: str | None) -> None:
+        super().__init__(f"payment {row.id} lacks facts")
         self.session_id = row.session_id
-        self.payment_intent_id = row.payment_intent_id
+        self.payment_intent_id = payment_intent_id
         self.reference = row.reference
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The payments that facts touched, and how many of the facts fit none."""
+    """The payments that facts touched, and how much money among the facts belongs to none."""
 
     payment_ids: list[int]
-    unmatched: int
+    stray: int
 
 
 async def settle(
@@ -45,36 +45,58 @@ async def settle(
     what is missing is a mismatch.
     """
     merged = await payments.merge(conn, facts, at=at)
-    rows = [_checked(row, fetched=fetched) for row in merged.rows]
+    lacking = [(row, row.payment_intent_id) for row in merged.rows if lacks_facts(row)]
+    lacking += [(row, fact.payment_intent_id) for row, fact in merged.unbound]
+    if lacking and not fetched:
+        raise FactsMissing(*lacking[0])
+    granted = await credits.granted(conn, merged.rows)
+    rows = [_judged(row, granted=bool(granted.get(row.id))) for row in merged.rows]
     for row in rows:
         await payments.save(conn, row)
-    await credits.grant(conn, rows, at=at)
-    openings = [_mismatched(row) for row in rows if row.mismatch]
-    openings += [_unmatched(fact) for fact in merged.unmatched if fact.captured_minor]
+    await credits.grant(conn, rows, granted, at=at)
+    strays = [fact for fact in merged.unmatched if _money(fact)]
+    openings = [case for row in rows for case in _cases(row)]
+    openings += [_unmatched(fact) for fact in strays]
     await cases.open_cases(conn, openings, at=at)
     failpoints.reach("work.after_effect")
-    return Settled([row.id for row in rows], len(merged.unmatched))
+    return Settled([row.id for row in rows], len(strays))
 
 
-def _checked(row: Row, *, fetched: bool) -> Row:
-    """The row with its verdict: does what was paid agree with what was asked?"""
-    if row.state != "completed" or row.mismatch:
+def _judged(row: Row, *, granted: bool) -> Row:
+    """The row with its verdict, reckoned anew from all that is known: is what was paid what was
+    asked? What was granted stays granted; a later contradiction is a case for a person."""
+    if row.state != "completed":
         return row
-    if row.totals is None and not fetched:
-        raise FactsMissing(row)
-    return replace(row, mismatch=mismatch(row))
+    return replace(row, mismatch=None if granted else mismatch(row))
 
 
-def _mismatched(row: Row) -> cases.Opening:
-    paid = format_money(row.captured_minor, str(row.facts.get("currency") or row.currency))
+def _cases(row: Row) -> list[cases.Opening]:
+    found: list[cases.Opening] = []
+    if row.state == "completed" and (fault := mismatch(row)):
+        given = "No credits given." if row.mismatch else "Its credits had been given before."
+        found.append(_case(row, "mismatch", f"was paid, but not as asked: {fault}. {given}"))
+    if excess := excess_minor(row):
+        found.append(_case(row, "excess", f"was taken, {excess} more than the order came to."))
+    return found
+
+
+def _money(fact: PaymentFacts) -> int:
+    """What a fact says was taken, in minor units; 0 when it says nothing of that."""
+    if fact.state != "completed":
+        return fact.captured_minor or 0
+    return fact.captured_minor or fact.amount_minor or 0
+
+
+def _case(row: Row, kind: cases.CaseKind, what: str) -> cases.Opening:
+    currency = str(row.facts.get("currency") or row.currency)
     return cases.Opening(
-        kind="mismatch",
+        kind=kind,
         reference=f"payment:{row.id}",
         customer_id=row.customer_id,
         payment_id=row.id,
         amount_minor=row.captured_minor,
-        currency=str(row.facts.get("currency") or row.currency),
-        summary=f"{paid} was paid, but not for what was asked: {row.mismatch}. No credits given.",
+        currency=currency,
+        summary=f"{format_money(row.captured_minor, currency)} {what}",
         detail={"snapshot": dict(row.snapshot), "facts": dict(row.facts)},
     )
 
@@ -88,11 +110,11 @@ def _unmatched(fact: PaymentFacts) -> cases.Opening:
         if fact.charge_id
         else f"session:{fact.session_id}"
     )
-    paid = format_money(fact.captured_minor or 0, fact.currency or "usd")
+    paid = format_money(_money(fact), fact.currency or "usd")
     return cases.Opening(
         kind="unmatched",
         reference=f"{fact.provider}:{thing}",
-        amount_minor=fact.captured_minor,
+        amount_minor=_money(fact),
         currency=fact.currency,
         summary=f"{paid} was paid at {fact.provider}, but not for a payment that Bursar began.",
         detail={

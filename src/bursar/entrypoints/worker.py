@@ -8,11 +8,13 @@ It decides nothing: handlers do.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
 
 from bursar import errors, failpoints
+from bursar.access import idempotency, limits, sessions
 from bursar.billing import cases, handlers
 from bursar.billing.settle import FactsMissing
 from bursar.db.connections import Connection
@@ -22,9 +24,14 @@ from bursar.messages.timers import Timer
 from bursar.providers.port import Facts, Unusable
 from bursar.wiring import Wiring
 
-BATCH = 32
 AT_ONCE = 6
+"""How many messages, and how many timers, are worked at once: none is claimed to wait."""
+TIMER_ATTEMPTS_MAX = 60
 PAUSE_AFTER_TROUBLE_SECONDS = 1.0
+TIDY_SECONDS = 3600.0
+
+# Nobody's fault here: the message waits for days before it is given up.
+AWAY = (errors.Unavailable, errors.ProviderUnavailable, errors.ProviderUnknown)
 
 log = structlog.get_logger("bursar.worker")
 
@@ -32,37 +39,73 @@ log = structlog.get_logger("bursar.worker")
 async def run(wiring: Wiring, *, stop: asyncio.Event) -> None:
     """Work until `stop` is set; what was begun is finished first."""
     log.info("worker started")
-    while not stop.is_set():
-        try:
-            worked = await work_once(wiring)
-        except errors.Unavailable as error:
-            log.warning("the database does not answer", reason=error.detail)
-            await _pause(stop, PAUSE_AFTER_TROUBLE_SECONDS)
-            continue
-        if not worked:
-            await _pause(stop, wiring.settings.worker_poll_seconds)
+    # A slow provider may hold up what is due later; it must not hold up what came in.
+    await asyncio.gather(
+        _loop(wiring, work_messages, stop),
+        _loop(wiring, work_timers, stop),
+        _loop(wiring, tidy_up, stop, seconds=TIDY_SECONDS),
+    )
     log.info("worker stopped")
 
 
 async def work_once(wiring: Wiring) -> int:
     """Claim what is due and work it off; returns how many messages and timers that were."""
+    return await work_messages(wiring) + await work_timers(wiring)
+
+
+async def work_messages(wiring: Wiring) -> int:
+    """Claim some messages that are due and work them off; returns how many."""
     lease = wiring.settings.worker_lease_seconds
-    async with wiring.db.transaction() as conn:
-        messages = await inbox.claim(conn, limit=BATCH, lease_seconds=lease)
+
+    async def claim(conn: Connection) -> list[Claimed]:
+        return await inbox.claim(conn, limit=AT_ONCE, lease_seconds=lease)
+
+    messages = await wiring.db.run(claim)
     if messages:
         failpoints.reach("work.after_claim")
-    gate = asyncio.Semaphore(AT_ONCE)
+    await asyncio.gather(*(_work_message(wiring, message) for message in messages))
+    return len(messages)
 
-    async def guarded(message: Claimed) -> None:
-        async with gate:
-            await _work_message(wiring, message)
 
-    await asyncio.gather(*(guarded(message) for message in messages))
+async def work_timers(wiring: Wiring) -> int:
+    """Claim some timers that are due and do what they are for; returns how many."""
+    lease, at = wiring.settings.worker_lease_seconds, wiring.clock.now()
+
+    async def claim(conn: Connection) -> list[Timer]:
+        return await timers.claim(conn, at=at, limit=AT_ONCE, lease_seconds=lease)
+
+    due = await wiring.db.run(claim)
+    await asyncio.gather(*(_work_timer(wiring, timer) for timer in due))
+    return len(due)
+
+
+async def tidy_up(wiring: Wiring) -> int:
+    """Forget what has ended: sessions, sign-in links, counts of limits, old idempotency keys."""
     async with wiring.db.transaction() as conn:
-        due = await timers.claim(conn, at=wiring.clock.now(), limit=BATCH, lease_seconds=lease)
-    for timer in due:
-        await _work_timer(wiring, timer)
-    return len(messages) + len(due)
+        await sessions.forget_ended(conn)
+        await limits.forget_ended(conn)
+        await idempotency.forget_old(conn)
+    return 0
+
+
+async def _loop(
+    wiring: Wiring,
+    work: Callable[[Wiring], Awaitable[int]],
+    stop: asyncio.Event,
+    seconds: float | None = None,
+) -> None:
+    """Do `work` again and again, at once while there is some. No failure ends the loop: it is the
+    only one who would try again."""
+    idle = seconds or wiring.settings.worker_poll_seconds
+    while not stop.is_set():
+        try:
+            worked = await work(wiring)
+        except Exception as error:
+            log.warning("work stopped for a moment", reason=str(error), work=work.__name__)
+            await _pause(stop, PAUSE_AFTER_TROUBLE_SECONDS)
+            continue
+        if not worked:
+            await _pause(stop, idle)
 
 
 async def _work_message(wiring: Wiring, message: Claimed) -> None:
@@ -74,6 +117,9 @@ async def _work_message(wiring: Wiring, message: Claimed) -> None:
         log.warning("lease lost; another worker has it", message_id=message.id)
     except errors.DatabaseUnavailable:
         raise
+    except AWAY as error:
+        log.warning("message waits", message_id=message.id, reason=error.detail)
+        await _give_back(wiring, message, error)
     except Exception as error:
         log.exception("message failed", message_id=message.id, attempts=message.attempts)
         await _give_back(wiring, message, error)
@@ -120,12 +166,11 @@ async def _give_back(wiring: Wiring, message: Claimed, error: Exception) -> None
     reason = f"{getattr(error, 'code', type(error).__name__)}: {error}"
     at = wiring.clock.now()
     async with wiring.db.transaction() as conn:
-        if await inbox.fail(conn, message, reason, at=at):
+        if await inbox.fail(conn, message, reason, at=at, patient=isinstance(error, AWAY)):
             opening = cases.Opening(
                 kind="dead",
                 reference=f"message:{message.id}",
-                summary=f"{message.type} could not be worked off after {message.attempts} tries: "
-                f"{reason[:300]}",
+                summary=f"{message.type} failed {message.attempts + 1} times: {reason[:300]}",
             )
             await cases.open_cases(conn, [opening], at=at)
 
@@ -135,18 +180,34 @@ async def _work_timer(wiring: Wiring, timer: Timer) -> None:
     try:
         if act is None:
             raise LookupError(f"no handler for timer {timer.kind!r}")
-        await act(wiring.db, wiring.providers, timer.reference, wiring.clock)
+        again = await act(wiring.db, wiring.providers, timer.reference, wiring.clock)
     except errors.DatabaseUnavailable:
         raise
     except Exception as error:
-        log.exception("timer failed", kind=timer.kind, reference=timer.reference)
-        pause = timedelta(seconds=timers.retry_seconds(timer.attempts))
-        async with wiring.db.transaction() as conn:
-            await timers.again(
-                conn, timer, due_at=wiring.clock.now() + pause, reason=str(error)[:2000]
-            )
+        log.warning("timer failed", kind=timer.kind, reference=timer.reference, reason=str(error))
+        await _put_off(wiring, timer, error)
         return
     async with wiring.db.transaction() as conn:
+        if again is not None:
+            await timers.again(conn, timer, due_at=again, reason=None)
+        else:
+            await timers.finish(conn, timer)
+
+
+async def _put_off(wiring: Wiring, timer: Timer, error: Exception) -> None:
+    """Set a timer that failed anew; past its tries a person is asked instead."""
+    now = wiring.clock.now()
+    async with wiring.db.transaction() as conn:
+        if timer.attempts < TIMER_ATTEMPTS_MAX:
+            due_at = now + timedelta(seconds=timers.retry_seconds(timer.attempts))
+            await timers.again(conn, timer, due_at=due_at, reason=str(error)[:2000])
+            return
+        opening = cases.Opening(
+            kind="dead",
+            reference=f"timer:{timer.kind}:{timer.reference}",
+            summary=f"{timer.kind} failed {timer.attempts} times: {str(error)[:300]}",
+        )
+        await cases.open_cases(conn, [opening], at=now)
         await timers.finish(conn, timer)
 
 

@@ -21,6 +21,9 @@ from bursar import failpoints
 from bursar.db.connections import Connection
 
 ATTEMPTS_MAX = 10
+"""Failures after which a message is dead: something in it, or in us, is wrong."""
+PATIENT_ATTEMPTS_MAX = 84
+"""The same when only somebody else was away: with these pauses, some three days."""
 FIRST_RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 3600.0
 
@@ -64,11 +67,11 @@ with due as (
     for update skip locked
 ), leased as (
     update inbox_queue q
-    set lease = $2, due_at = now() + make_interval(secs => $3), attempts = attempts + 1
+    set lease = $2, due_at = now() + make_interval(secs => $3)
     from due where q.message_id = due.message_id
     returning q.message_id, q.attempts
 ), states as (
-    update inbox_states s set state = 'processing', attempts = l.attempts
+    update inbox_states s set state = 'processing'
     from leased l where s.message_id = l.message_id
 )
 select m.id, m.provider, m.event_key, m.type, m.payload, m.received_at, l.attempts
@@ -88,11 +91,12 @@ returning s.message_id
 
 RETRY = """
 with ours as (
-    update inbox_queue set lease = null, due_at = now() + make_interval(secs => $3)
+    update inbox_queue
+    set lease = null, due_at = now() + make_interval(secs => $3), attempts = attempts + 1
     where message_id = $1 and lease = $2
-    returning message_id
+    returning message_id, attempts
 )
-update inbox_states s set state = 'failed', reason = $4
+update inbox_states s set state = 'failed', reason = $4, attempts = ours.attempts
 from ours where s.message_id = ours.message_id
 """
 
@@ -100,7 +104,8 @@ BURY = """
 with ours as (
     delete from inbox_queue where message_id = $1 and lease = $2 returning message_id
 )
-update inbox_states s set state = 'dead', reason = $3, finished_at = $4
+update inbox_states s
+set state = 'dead', reason = $3, finished_at = $4, attempts = s.attempts + 1
 from ours where s.message_id = ours.message_id
 returning s.message_id
 """
@@ -161,7 +166,7 @@ class Received(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message lent to a worker until its lease ends."""
+    """A message lent to a worker until its lease ends. `attempts` counts those that failed."""
 
     id: int
     provider: str
@@ -230,14 +235,19 @@ async def finish(
 
 
 def retry_seconds(attempts: int) -> float:
-    """The pause after so many attempts: doubling from a second to an hour, with jitter."""
-    pause = min(FIRST_RETRY_SECONDS * 2.0 ** (attempts - 1), RETRY_SECONDS_MAX)
+    """The pause after so many earlier failures: from a second, doubling to an hour, jittered."""
+    pause = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempts, 30), RETRY_SECONDS_MAX)
     return pause * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-async def fail(conn: Connection, message: Claimed, reason: str, *, at: datetime) -> bool:
-    """Put a message back for a later try; true when it has used its tries up and is dead now."""
-    if message.attempts < ATTEMPTS_MAX:
+async def fail(
+    conn: Connection, message: Claimed, reason: str, *, at: datetime, patient: bool = False
+) -> bool:
+    """Put a message back for a later try; true when it has used its tries up and is dead now.
+
+    `patient` is for a failure that is nobody's fault here: a provider that is away for a day.
+    """
+    if message.attempts + 1 < (PATIENT_ATTEMPTS_MAX if patient else ATTEMPTS_MAX):
         pause = retry_seconds(message.attempts)
         await conn.execute(RETRY, message.id, message.lease, pause, reason[:2000])
         return False

@@ -38,7 +38,8 @@ returning t.kind, t.reference, t.attempts
 FINISH = "delete from timers where kind = $1 and reference = $2 and lease = $3 returning kind"
 
 AGAIN = """
-update timers set due_at = $4, lease = null, lease_until = null, last_error = $5
+update timers set due_at = $4, lease = null, lease_until = null, last_error = $5,
+    attempts = case when $5 is null then 0 else attempts end
 where kind = $1 and reference = $2 and lease = $3
 """
 
@@ -79,7 +80,7 @@ async def finish(conn: Connection, timer: Timer) -> bool:
 
 
 async def again(conn: Connection, timer: Timer, *, due_at: datetime, reason: str | None) -> None:
-    """Set a timer anew, with the reason of a failure or none."""
+    """Set a timer anew, with the reason of a failure; without one its tries count from nought."""
     await conn.execute(AGAIN, timer.kind, timer.reference, timer.lease, due_at, reason)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from bursar.money import AMOUNT_MAX
+
 ProviderName = Literal["stripe", "lemonsqueezy", "paddle"]
 PROVIDER_NAMES: tuple[ProviderName, ...] = ("stripe", "lemonsqueezy", "paddle")
 
@@ -185,6 +187,8 @@ class Capabilities:
     """Origins of its hosted pages, to which our forms may lead."""
     minimum_minor: Mapping[str, int] = field(default_factory=dict)
     """The least that can be charged, by currency."""
+    maximum_minor: int = AMOUNT_MAX
+    """The most that can be charged at once."""
 
 
 class Provider(Protocol):

@@ -29,11 +29,12 @@ from bursar_sandbox.stripe import (
     payment_pages,
     prices,
     products,
+    refunds,
     timers,
     webhook_endpoints,
 )
 from bursar_sandbox.stripe.api import Api
-from bursar_sandbox.stripe.pages import hosted_routes
+from bursar_sandbox.stripe.pages import page_routes
 
 _TICK_SECONDS = 0.5
 _RESOURCES = (
@@ -47,6 +48,7 @@ _RESOURCES = (
     payment_pages,
     prices,
     products,
+    refunds,
     webhook_endpoints,
 )
 
@@ -86,7 +88,7 @@ def create_app(settings: Settings) -> Starlette:
         recorder.close()
 
     prepare()
-    routes: list[BaseRoute] = [Mount("/v1", app=api), *control.routes, *hosted_routes]
+    routes: list[BaseRoute] = [Mount("/v1", app=api), *control.routes, *page_routes]
     app = Starlette(routes=routes, lifespan=lifespan)
     # What no route knows is answered as the API answers it, whatever the address.
     app.router.default = api

@@ -21,12 +21,19 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What comes of a card. `attaches` says whether a customer can keep it though it declines."""
+    """What comes of a card.
+
+    `authenticates` says when the bank wants to see the buyer: `never`, `always`, `until_set_up` for
+    later payments, or `when_asked` by the seller. `attaches` says whether a customer can keep it
+    though it declines; `refund` whether money given back arrives at once, `later`, or at first and
+    then `fails`.
+    """
 
     decline: Decline | None = None
-    authenticates: bool = False
+    authenticates: str = "never"
     attaches: bool = True
     cvc_check: str = "pass"
+    refund: str = "arrives"
 
 
 def _declined(reason: str, message: str = "Your card was declined.") -> Decline:
@@ -39,6 +46,12 @@ NEEDS_AUTHENTICATION = Decline(
     "authentication_required",
     "authentication_required",
     "Your card was declined. This transaction requires authentication.",
+)
+NOT_CONFIRMED = Decline(
+    "payment_intent_authentication_failure",
+    None,
+    "We are unable to authenticate your payment method. Please choose a different payment method "
+    "and try again.",
 )
 NOT_A_TEST_CARD = Outcome(
     _declined(
@@ -59,11 +72,12 @@ OUTCOMES: dict[str, Outcome] = {
         "4242424242424242 4000056655665556 5555555555554444 2223003122003222 5200828282828210 "
         "5105105105105100 378282246310005 371449635398431 6011111111111117 6011000990139424 "
         "3056930009020004 36227206271667 3566002020360505 6200000000000005 4000000000000077 "
-        "4000000000003055 4000000000000259 4000000000001976 4000000000002685 "
-        "4000000000005126".split(),
+        "4000000000000259 4000000000001976 4000000000002685".split(),
         PAYS,
     ),
     "4000000000000101": Outcome(cvc_check="fail"),
+    "4000000000007726": Outcome(refund="later"),
+    "4000000000005126": Outcome(refund="fails"),
     "4000000000000341": Outcome(GENERIC),
     "4000000000000002": _refused(GENERIC),
     "4000000000009995": _refused(
@@ -93,12 +107,14 @@ OUTCOMES: dict[str, Outcome] = {
         )
     ),
     **dict.fromkeys(
-        "4000002500003155 4000002760003184 4000000000003220 4000000000003063".split(),
-        Outcome(authenticates=True),
+        "4000002760003184 4000000000003220 4000000000003063".split(),
+        Outcome(authenticates="always"),
     ),
-    "4000008400001629": Outcome(GENERIC, authenticates=True),
+    "4000002500003155": Outcome(authenticates="until_set_up"),
+    "4000000000003055": Outcome(authenticates="when_asked"),
+    "4000008400001629": Outcome(GENERIC, authenticates="always"),
     "4000008260003178": Outcome(
-        _declined("insufficient_funds", "Your card has insufficient funds."), authenticates=True
+        _declined("insufficient_funds", "Your card has insufficient funds."), authenticates="always"
     ),
 }
 
@@ -117,6 +133,8 @@ TOKENS: dict[str, str] = {
     "us": "4242424242424242",
     "bypassPending": "4000000000000077",
     "cvcCheckFail": "4000000000000101",
+    "pendingRefund": "4000000000007726",
+    "refundFail": "4000000000005126",
     "createDispute": "4000000000000259",
     "createDisputeInquiry": "4000000000001976",
     "createDisputeProductNotReceived": "4000000000002685",

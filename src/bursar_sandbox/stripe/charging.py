@@ -1,20 +1,20 @@
 """Charges a payment method for a payment intent, and settles what was pending.
 
-Owns the charge and its balance transaction. Never decides whether the intent may be charged: the
-caller has checked its status.
+Owns the charge; what is given back of it is up to `refunding`. Never decides whether the intent may
+be charged: the caller has checked its status.
 """
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import banks, cards, events, records
+from bursar_sandbox.stripe import balance, banks, cards, events, records
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.currencies import fee_of
 from bursar_sandbox.stripe.ids import new_id, random_text
 
-AVAILABLE_SECONDS = 2 * 24 * 3600
 BANK_DECLINE = Decline(
     "payment_intent_payment_attempt_failed",
     "generic_decline",
@@ -22,17 +22,29 @@ BANK_DECLINE = Decline(
 )
 
 
-def charge_card(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
-    """Ask the card's bank; the charge returned is succeeded or failed, and stored."""
+def charge_card(
+    tx: Transaction,
+    intent: dict[str, Any],
+    method: dict[str, Any],
+    *,
+    authenticated: bool = False,
+) -> dict[str, Any]:
+    """Ask the card's bank; the charge returned is succeeded or failed, and stored.
+
+    `authenticated` says that the buyer has confirmed the payment with the bank.
+    """
     outcome = cards.outcome_of(tx.private(method["id"]).get("number"))
     held = intent["capture_method"] == "manual"
     charge = _charge(tx, intent, method)
     charge["payment_method_details"] = _card_details(charge, method, outcome.cvc_check)
+    if authenticated:
+        _note_authentication(charge["payment_method_details"]["card"])
     if outcome.decline is not None:
         _fail(charge, outcome.decline)
         _store(tx, charge)
         return charge
     charge.update(status="succeeded", paid=True, outcome=_authorized())
+    charge["receipt_url"] = receipt_url(tx, charge)
     if held:
         charge["captured"] = False
         details = charge["payment_method_details"]["card"]
@@ -66,7 +78,7 @@ def charge_account(
 def settle(tx: Transaction, charge: dict[str, Any], *, succeeds: bool) -> dict[str, Any]:
     """End a pending charge."""
     if succeeds:
-        charge.update(status="succeeded", paid=True)
+        charge.update(status="succeeded", paid=True, receipt_url=receipt_url(tx, charge))
         _take(tx, charge, charge["amount"])
     else:
         _fail(charge, BANK_DECLINE)
@@ -138,6 +150,24 @@ def _charge(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> 
         "status": "pending",
         "transfer_data": None,
         "transfer_group": intent["transfer_group"],
+    }
+
+
+def receipt_url(tx: Transaction, charge: dict[str, Any]) -> str:
+    """The page that says what was paid."""
+    return f"{tx.base_url}/receipts/{charge['id']}"
+
+
+def _note_authentication(card: dict[str, Any]) -> None:
+    card["electronic_commerce_indicator"] = "05"
+    card["three_d_secure"] = {
+        "authentication_flow": "challenge",
+        "electronic_commerce_indicator": "05",
+        "exemption_indicator": None,
+        "result": "authenticated",
+        "result_reason": None,
+        "transaction_id": str(uuid.uuid4()),
+        "version": "2.2.0",
     }
 
 
@@ -222,36 +252,15 @@ def _fail(charge: dict[str, Any], decline: Decline) -> None:
 
 
 def _take(tx: Transaction, charge: dict[str, Any], amount: int) -> None:
-    fee = fee_of(amount)
-    currency = charge["currency"]
-    entry = {
-        "id": new_id("txn"),
-        "object": "balance_transaction",
-        "amount": amount,
-        "available_on": tx.now + AVAILABLE_SECONDS,
-        "balance_type": "payments",
-        "created": tx.now,
-        "currency": currency,
-        "description": charge["description"],
-        "exchange_rate": None,
-        "fee": fee,
-        "fee_details": [
-            {
-                "amount": fee,
-                "application": None,
-                "currency": currency,
-                "description": "Stripe processing fees",
-                "type": "stripe_fee",
-            }
-        ],
-        "net": amount - fee,
-        "reporting_category": "charge",
-        "source": charge["id"],
-        "status": "pending",
-        "type": "charge" if "card" in charge["payment_method_details"] else "payment",
-    }
-    records.insert(tx, entry)
-    charge.update(captured=True, amount_captured=amount, balance_transaction=entry["id"])
+    entry_id = balance.add(
+        tx,
+        charge,
+        amount,
+        kind="charge" if "card" in charge["payment_method_details"] else "payment",
+        category="charge",
+        fee=fee_of(amount),
+    )
+    charge.update(captured=True, amount_captured=amount, balance_transaction=entry_id)
 
 
 def _store(tx: Transaction, charge: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ A page works like this::
         outcome = checkout.pay(tx, session_id, card, email=..., name=..., country=..., ...)
     if isinstance(outcome, checkout.Paid):
         await request.app.state.delivery.wait_until_answered(outcome.completed_event_id, 10.0)
+
+What follows when the bank wants to see the buyer first, `authentication` owns.
 """
 
 from __future__ import annotations
@@ -61,6 +63,13 @@ class Declined:
     param: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class AtBank:
+    """Nothing is charged yet: the bank wants the buyer to confirm first, on the page at `path`."""
+
+    path: str
+
+
 class SessionNotOpen(Exception):
     """The session can't be paid any more. `status` is `expired`, or `missing` for no such id."""
 
@@ -91,14 +100,14 @@ def pay(
     name: str,
     country: str,
     postal_code: str,
-) -> Paid | Declined:
+) -> Paid | Declined | AtBank:
     """Charge the card for the session; paying a complete session again returns Paid unchanged.
 
     Raises SessionNotOpen when the session has expired or doesn't exist.
     """
     session = _payable(tx, session_id)
     if session["status"] == "complete":
-        return _paid(tx, session)
+        return paid(tx, session)
     details = addresses.billing_details(None)
     details.update(email=email, name=name)
     details["address"] = {**details["address"], "country": country, "postal_code": postal_code}
@@ -111,13 +120,6 @@ def pay(
     except StripeError as error:
         body = error.body
         return Declined(body["code"], None, body["message"], body.get("param"))
-    if cards.outcome_of(checked.test_number).authenticates:
-        return Declined(
-            "authentication_required",
-            "authentication_required",
-            "This card asks for 3-D Secure, which the sandbox's page plays in its next version.",
-            None,
-        )
     try:
         outcome = pay_with(tx, session, methods.add_card(tx, checked, details))
     except StripeError as error:
@@ -125,8 +127,9 @@ def pay(
         return Declined(body.get("code", "invalid"), None, body["message"], body.get("param"))
     if isinstance(outcome, Paid):
         return outcome
-    decline = outcome or cards.NEEDS_AUTHENTICATION
-    return Declined(decline.code, decline.decline_code, decline.message, decline.param)
+    if outcome is None:
+        return AtBank(intents.bank_path(session["payment_intent"]))
+    return Declined(outcome.code, outcome.decline_code, outcome.message, outcome.param)
 
 
 def _payable(tx: Transaction, session_id: str) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def pay_with(
             f"The session's PaymentIntent can't be paid: it has a status of {intent['status']}.",
             code="payment_intent_unexpected_state",
         )
-    decline = intents.confirm(tx, intent, method, return_url=session["success_url"])
+    decline = intents.confirm(tx, intent, method, return_url=session["url"])
     if decline is not None:
         return decline
     if intent["status"] == "requires_action":
@@ -211,7 +214,7 @@ def complete(
     event_id = events.emit(tx, "checkout.session.completed", session)
     private = tx.private(session["id"])
     records.replace_private(tx, session["id"], {**private, "completed_event": event_id})
-    return _paid(tx, session)
+    return paid(tx, session)
 
 
 def settle(tx: Transaction, intent_id: str) -> None:
@@ -238,5 +241,6 @@ def success_url(session: dict[str, Any]) -> str:
     return url.replace("{CHECKOUT_SESSION_ID}", quote(session["id"]))
 
 
-def _paid(tx: Transaction, session: dict[str, Any]) -> Paid:
+def paid(tx: Transaction, session: dict[str, Any]) -> Paid:
+    """The way on from a complete session."""
     return Paid(success_url(session), tx.private(session["id"])["completed_event"])

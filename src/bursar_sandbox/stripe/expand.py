@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe.errors import StripeError
 
@@ -28,6 +30,8 @@ _LINKS: dict[str, frozenset[str]] = {
         "payment_method": "customer",
         "price": "product",
         "product": "default_price tax_code",
+        "refund": "balance_transaction charge customer failure_balance_transaction payment_intent"
+        " payment_method source_transfer_reversal transfer_reversal",
     }.items()
 }
 # Links inside nested parts that are no objects of their own.
@@ -62,6 +66,20 @@ def line_items(tx: Transaction, session: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _refunds(tx: Transaction, charge: dict[str, Any]) -> dict[str, Any]:
+    rows = tx.execute(
+        "SELECT body FROM objects WHERE object = 'refund' AND parent = ?"
+        " ORDER BY seq DESC LIMIT 11",
+        (charge["id"],),
+    ).fetchall()
+    return {
+        "object": "list",
+        "data": [orjson.loads(row[0]) for row in rows[:10]],
+        "has_more": len(rows) > 10,
+        "url": f"/v1/charges/{charge['id']}/refunds",
+    }
+
+
 def _breakdown(tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
     return {"discounts": [], "taxes": []}
 
@@ -73,7 +91,7 @@ _NO_TAX = {
     "provider": "stripe",
 }
 _INCLUDED: dict[str, dict[str, Included]] = {
-    "charge": {"refunds": _empty_list("/v1/charges/{id}/refunds")},
+    "charge": {"refunds": _refunds},
     "checkout.session": {"line_items": line_items},
     "customer": {
         "sources": _empty_list("/v1/customers/{id}/sources"),

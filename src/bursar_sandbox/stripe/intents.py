@@ -110,17 +110,51 @@ def confirm(
         methods.spend(tx, method)
         _save(tx, intent, "processing")
         return None
-    outcome = cards.outcome_of(tx.private(method["id"]).get("number"))
-    if outcome.authenticates:
+    if _bank_asks(tx, intent, method):
         if off_session:
             return decline(tx, intent, method, cards.NEEDS_AUTHENTICATION, charge_id=None)
         _ask_bank(tx, intent, return_url)
         return None
-    charge = charging.charge_card(tx, intent, method)
-    if outcome.decline is not None:
-        return decline(tx, intent, method, outcome.decline, charge_id=charge["id"])
+    return _charge(tx, intent, method)
+
+
+def authenticate(
+    tx: Transaction, intent: dict[str, Any], method: dict[str, Any], *, passed: bool
+) -> Decline | None:
+    """Go on with an intent that waits for the bank: the buyer has confirmed it, or has not."""
+    intent["next_action"] = None
+    if not passed:
+        return decline(tx, intent, method, cards.NOT_CONFIRMED, charge_id=None)
+    private = {**tx.private(method["id"]), "authenticated": True}
+    records.replace_private(tx, method["id"], private)
+    return _charge(tx, intent, method, authenticated=True)
+
+
+def _charge(
+    tx: Transaction,
+    intent: dict[str, Any],
+    method: dict[str, Any],
+    *,
+    authenticated: bool = False,
+) -> Decline | None:
+    reason = cards.outcome_of(tx.private(method["id"]).get("number")).decline
+    charge = charging.charge_card(tx, intent, method, authenticated=authenticated)
+    if reason is not None:
+        return decline(tx, intent, method, reason, charge_id=charge["id"])
     _accept(tx, intent, method, charge)
     return None
+
+
+def _bank_asks(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> bool:
+    """Whether the card's bank wants to see the buyer before it answers."""
+    private = tx.private(method["id"])
+    wanted = intent["payment_method_options"].get("card", {}).get("request_three_d_secure")
+    when = cards.outcome_of(private.get("number")).authenticates
+    return (
+        when == "always"
+        or (when == "until_set_up" and not private.get("authenticated"))
+        or (when == "when_asked" and wanted in ("any", "challenge"))
+    )
 
 
 def _check(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> None:
@@ -151,15 +185,21 @@ def _check(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> N
 
 def _ask_bank(tx: Transaction, intent: dict[str, Any], return_url: str | None) -> None:
     intent["status"] = "requires_action"
+    url = f"{tx.base_url}{bank_path(intent['id'])}"
     if return_url is None:
-        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+        hint = {"stripe_js": url, "type": "three_d_secure_redirect"}
+        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": hint}
     else:
-        url = f"{tx.base_url}/_sandbox/stripe/authenticate/{intent['id']}"
         intent["next_action"] = {
             "redirect_to_url": {"return_url": return_url, "url": url},
             "type": "redirect_to_url",
         }
     _save(tx, intent, "requires_action")
+
+
+def bank_path(intent_id: str) -> str:
+    """Where the buyer confirms the payment: the path of the bank's page."""
+    return f"/c/bank/{intent_id}"
 
 
 def _accept(

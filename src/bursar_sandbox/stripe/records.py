@@ -21,6 +21,7 @@ _KEYS: dict[str, tuple[str | None, str | None]] = {
     "event": (None, "type"),
     "payment_method": (None, "type"),
     "price": ("product", "lookup_key"),
+    "refund": ("charge", "payment_intent"),
 }
 _NO_KEYS: tuple[None, None] = (None, None)
 

@@ -6,7 +6,7 @@ Owns the meaning of the timers that other modules schedule.
 from __future__ import annotations
 
 from bursar_sandbox.store import Store, Transaction
-from bursar_sandbox.stripe import checkout, checkout_sessions, records
+from bursar_sandbox.stripe import checkout, checkout_sessions, records, refunding
 
 
 def run_due(store: Store) -> None:
@@ -26,3 +26,5 @@ def _run(tx: Transaction, kind: str, ref: str) -> None:
             checkout_sessions.expire(tx, session)
     elif kind == "intent.settle":
         checkout.settle(tx, ref)
+    elif kind == "refund.settle":
+        refunding.settle(tx, ref)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from api_server import SECRET_KEY, WEBHOOK_SECRET, Person, Server, make_key, serving
+from api_server import Person, Server, make_key, make_settings
 from bursar.access.actors import Kind
 from bursar.billing import catalog_file, catalog_push
-from bursar.config import Settings, read
 from bursar.db import Database
 from bursar_sandbox.running import Sandbox
 
@@ -26,27 +25,13 @@ def make_server(database_url: str) -> Iterator[MakeServer]:
     running: list[Server] = []
 
     def start(**settings: object) -> Server:
-        server = serving(make_settings(database_url, **settings))
+        server = Server(make_settings(database_url, **settings))
         running.append(server)
         return server
 
     yield start
     for server in running:
         server.stop()
-
-
-def make_settings(database_url: str, **settings: object) -> Settings:
-    given: dict[str, object] = {
-        "database_url": database_url,
-        "stripe_secret_key": SECRET_KEY,
-        "stripe_webhook_secrets": WEBHOOK_SECRET,
-        # Nothing listens there: only tests with a sandbox reach a provider.
-        "stripe_api_base": "http://127.0.0.1:9",
-        "public_url": "https://shop.example",
-        "frontend_url": "https://app.example",
-        **settings,
-    }
-    return read(None, **given)
 
 
 @pytest.fixture
@@ -100,20 +85,26 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def shop(make_server: MakeServer, sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
+def push_catalog() -> Callable[[Server], Awaitable[None]]:
+    """Puts the test catalogue on sale in a server's database and at the sandbox."""
+
+    async def push(server: Server) -> None:
+        async with server.own_wiring() as wiring:
+            wanted = catalog_file.read(CATALOG)
+            provider = wiring.provider("stripe")
+            await catalog_push.push(wiring.db, provider, wanted, clock=wiring.clock)
+
+    return push
+
+
+@pytest.fixture
+async def shop(
+    make_server: MakeServer,
+    push_catalog: Callable[[Server], Awaitable[None]],
+    sandbox: Sandbox,
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that sells the test catalogue through the sandbox."""
     server = make_server(stripe_api_base=sandbox.base_url, limit_checkout="off")
     await push_catalog(server)
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
         yield client
-
-
-async def push_catalog(server: Server) -> None:
-    """Put the test catalogue on sale in the server's database and at the sandbox."""
-    async with server.own_wiring() as wiring:
-        await catalog_push.push(
-            wiring.db,
-            wiring.provider("stripe"),
-            catalog_file.read(CATALOG),
-            clock=wiring.clock,
-        )

@@ -106,6 +106,35 @@ async def test_a_running_checkout_keeps_the_price_it_was_opened_at(
     assert await world.balance(payment.customer_id) == 5
 
 
+async def test_a_push_that_dies_leaves_what_was_sold_as_it_was(
+    world: World, tmp_path: Path
+) -> None:
+    await push(world, small("mug", 700), tmp_path)
+    before = await packs(world)
+
+    class Gone(Exception):
+        """The process dies here."""
+
+    def die(step: str) -> None:
+        if step.startswith("price"):
+            raise Gone
+
+    file = tmp_path / "catalog.toml"
+    file.write_text(small("mug", 40000, credits=500))
+    provider, clock = world.wiring.provider("stripe"), world.wiring.clock
+    with pytest.raises(Gone):
+        await catalog_push.push(
+            world.wiring.db, provider, catalog_file.read(file), clock=clock, report=die
+        )
+    assert await packs(world) == before
+    payment = await world.open_checkout(package="mug")
+    assert (payment.amount_minor, payment.credits) == (700, 5)
+    await push(world, file.read_text(), tmp_path)
+    sold = (await packs(world))["mug"]
+    assert (sold.amount_minor, sold.credits) == (40000, 500)
+    assert live(world, "bursar_pack_mug_usd") == [(sold.provider_price_id, 40000)]
+
+
 async def test_what_left_the_file_is_no_longer_sold(world: World, tmp_path: Path) -> None:
     gone = (await packs(world))["starter"].provider_price_id
     pushed = await push(world, small("mug", 700), tmp_path)
@@ -153,6 +182,7 @@ async def test_another_database_on_the_same_account_adopts_the_prices(
         (small("mug", 700).replace("usd", "dollars"), "no currency"),
         (small("mug", 700).replace('unit = "page"', 'unit = "hour"'), "no unit"),
         (small("mug", 700) + "colour = 'red'", "colour"),
+        (small("mug", 700, credits=10**9).replace('"Pages"', '"Pages"\ndecimals = 4'), "credits"),
         (small("Mug!", 700).replace("Mug!", '"Mug!"'), "packs"),
         ('[units.credit]\nper_minor = { usd = "0" }', "per_minor"),
         ('[units.credit]\nper_minor = { usd = "1" }\nminimum = { eur = 1 }', "no rate"),

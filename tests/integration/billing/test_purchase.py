@@ -282,6 +282,7 @@ async def test_a_second_intent_under_our_reference_is_a_case_not_a_grant(world: 
         ({"amount_minor": 1000, "unit": "page"}, errors.CurrencyNotSold),
         ({"amount_minor": 1000, "unit": "hour"}, errors.UnknownUnit),
         ({"amount_minor": 1000, "quantity": 2}, errors.Invalid),
+        ({"package": "enterprise", "quantity": 1_000_000}, errors.AmountOutOfBounds),
     ],
 )
 async def test_what_is_not_for_sale_is_refused_before_the_provider_is_called(

@@ -58,6 +58,8 @@ async def keep_sound_books(db: Database) -> None:
         "credits": 500,
         "currency": "usd",
         "subtotal_minor": 500,
+        "discount_minor": 0,
+        "capture_method": "automatic",
         "lines": lines,
     }
     intent = Intent(

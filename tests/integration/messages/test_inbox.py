@@ -87,7 +87,7 @@ async def test_a_lapsed_lease_is_lent_again_and_the_first_holder_can_not_finish(
     await receive(db, message("evt_1"))
     first = (await claim(db, seconds=0))[0]
     second = (await claim(db))[0]
-    assert (first.id, second.attempts) == (second.id, 2)
+    assert (first.id, second.attempts) == (second.id, 0)
     with pytest.raises(inbox.LeaseLost):
         await finish(db, first)
     assert await state(db, second.id) == "processing"
@@ -98,22 +98,37 @@ async def test_a_lapsed_lease_is_lent_again_and_the_first_holder_can_not_finish(
 
 async def test_a_failure_is_tried_again_and_then_dead(db: Database) -> None:
     await receive(db, message("evt_1"))
-    for attempt in range(1, inbox.ATTEMPTS_MAX + 1):
+    for attempt in range(inbox.ATTEMPTS_MAX):
         async with db.transaction() as conn:
             await conn.execute("update inbox_queue set due_at = now()")
         claimed = (await claim(db))[0]
         assert claimed.attempts == attempt
         async with db.transaction() as conn:
             dead = await inbox.fail(conn, claimed, "boom", at=NOW)
-        assert dead == (attempt == inbox.ATTEMPTS_MAX)
+        assert dead == (attempt == inbox.ATTEMPTS_MAX - 1)
         assert await state(db, claimed.id) == ("dead" if dead else "failed")
     assert await claim(db) == []
 
 
 async def test_pauses_grow_to_an_hour() -> None:
-    pauses = [inbox.retry_seconds(attempts) for attempts in (1, 2, 5, 30)]
-    assert pauses == sorted(pauses)
+    pauses = [inbox.retry_seconds(attempts) for attempts in (0, 1, 5, 30, 30_000)]
+    assert pauses[:4] == sorted(pauses[:4])
     assert pauses[-1] <= 3600 * 1.2
+
+
+async def test_what_waits_for_somebody_else_is_tried_for_days(db: Database) -> None:
+    pauses = sum(
+        inbox.retry_seconds(attempts) / 1.2 for attempts in range(inbox.PATIENT_ATTEMPTS_MAX)
+    )
+    assert pauses > 2 * 24 * 3600 * 0.8
+    await receive(db, message("evt_1"))
+    for _ in range(inbox.ATTEMPTS_MAX + 1):
+        async with db.transaction() as conn:
+            await conn.execute("update inbox_queue set due_at = now()")
+        claimed = (await claim(db))[0]
+        async with db.transaction() as conn:
+            assert not await inbox.fail(conn, claimed, "away", at=NOW, patient=True)
+    assert await state(db, claimed.id) == "failed"
 
 
 async def test_a_dead_message_can_be_replayed(db: Database) -> None:
@@ -122,4 +137,4 @@ async def test_a_dead_message_can_be_replayed(db: Database) -> None:
     await finish(db, claimed)
     async with db.transaction() as conn:
         assert await inbox.replay(conn, [claimed.id, 999]) == 1
-    assert [m.attempts for m in await claim(db)] == [1]
+    assert [m.attempts for m in await claim(db)] == [0]

@@ -45,6 +45,7 @@ create table provider_customers (
     customer_id bigint not null references customers (id),
     provider text not null check (provider in ('stripe', 'lemonsqueezy', 'paddle')),
     reference uuid not null,
+    user_id text not null,
     email text,
     name text,
     provider_customer_id text,

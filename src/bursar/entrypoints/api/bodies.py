@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from bursar import errors
 from bursar.entrypoints.api.problems import Refusal, invalid
@@ -31,12 +31,16 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 M = TypeVar("M", bound=BaseModel)
 
 
-def check_headers(scope: Scope, limit: int) -> None:
-    """Refuse by the headers alone what need not be read. Raises Refusal (415, 413)."""
+class Disconnected(Exception):
+    """The client went away before its request was whole; nobody waits for an answer."""
+
+
+def _check_headers(scope: Scope, limit: int) -> None:
+    """Refuse by the headers alone what need not be read. Raises Refusal (413, 415)."""
     types = []
     for name, value in scope["headers"]:
         if name == b"content-length" and (not value.isdigit() or int(value[:20]) > limit):
-            raise Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
+            raise _too_large(limit)
         if name == b"content-type":
             types.append(value)
         elif name == b"content-encoding" and value.lower() != b"identity":
@@ -45,33 +49,49 @@ def check_headers(scope: Scope, limit: int) -> None:
         raise Refusal("unsupported_media_type")
 
 
-class Disconnected(Exception):
-    """The client went away before its request was whole; nobody waits for an answer."""
+def _too_large(limit: int) -> Refusal:
+    return Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
 
 
-async def read(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises Refusal past `limit` bytes, without reading on, and Disconnected."""
+async def read(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body of a JSON request, at most `limit` bytes of it kept.
+
+    Raises Refusal (413, 415) and Disconnected.
+    """
+    try:
+        _check_headers(scope, limit)
+    except Refusal as refusal:
+        if refusal.rule.status == 413:
+            await _discard(receive)
+        raise
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         # One piece is what small bodies are; it needs no copying.
         body: bytes = message.get("body", b"")
         if len(body) > limit:
-            raise Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
+            raise _too_large(limit)
         return body
+    return await _collect(message, receive, limit)
+
+
+async def _collect(message: Message, receive: Receive, limit: int) -> bytes:
+    """The rest of a body that comes in pieces, of which `message` is the first."""
     parts = bytearray()
-    while True:
-        if message["type"] != "http.request":
-            raise Disconnected
+    while message["type"] == "http.request":
         parts += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(parts) > limit:
-            raise Refusal("payload_too_large", f"The body may have {limit} bytes at most.")
-        if not message.get("more_body"):
+            if more:
+                await _discard(receive)
+            raise _too_large(limit)
+        if not more:
             return bytes(parts)
         message = await receive()
+    raise Disconnected
 
 
-async def discard(receive: Receive) -> None:
-    """Read on for a moment and keep nothing, after a refusal that ends the connection.
+async def _discard(receive: Receive) -> None:
+    """Read on for a moment and keep nothing, before a refusal that ends the connection.
 
     A client that is cut off while it sends may lose the answer which says why.
     """
@@ -144,8 +164,7 @@ def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     """A dependency that reads the body into `model`; place it after the one that says who asks."""
 
     async def read_model(request: Request) -> M:
-        check_headers(request.scope, BODY_BYTES_MAX)
-        value = parse(await read(request.receive, BODY_BYTES_MAX))
+        value = parse(await read(request.scope, request.receive, BODY_BYTES_MAX))
         try:
             return model.model_validate(value)
         except ValidationError as error:

@@ -7,6 +7,7 @@ for nobody. Stores through the inbox and decides nothing.
 from __future__ import annotations
 
 import asyncio
+import traceback
 
 import structlog
 
@@ -74,7 +75,8 @@ class Intake:
                 for waiting in batch:
                     await self._store([waiting])
                 return
-            log.exception("webhook not stored", provider=batch[0][0].provider)
+            provider = batch[0][0].provider
+            log.error("webhook not stored", provider=provider, traceback=traceback.format_exc())
             _answer(batch, errors.Unavailable(f"The webhook could not be stored: {error}"))
         else:
             failpoints.reach("webhook.after_commit")

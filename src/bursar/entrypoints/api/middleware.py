@@ -7,6 +7,7 @@ with its traceback here and answered as `internal_error`.
 from __future__ import annotations
 
 import time
+import traceback
 from uuid import uuid4
 
 import structlog
@@ -66,7 +67,13 @@ class Requests:
         except Disconnected:
             status = status or 499
         except Exception:
-            log.exception("crashed", request_id=request_id, route=_route(scope))
+            # As text made here: a renderer might print the frames' locals, and keys are there.
+            log.error(
+                "crashed",
+                request_id=request_id,
+                route=_route(scope),
+                traceback=traceback.format_exc(),
+            )
             if status:
                 raise
             await problems.crashed(scope)(scope, receive, send_marked)

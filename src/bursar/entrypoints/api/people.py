@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bursar import errors
 from bursar.access import sessions
 from bursar.access.actors import Actor
 from bursar.billing import customers
@@ -20,6 +21,8 @@ from bursar.entrypoints.api.requests import SessionRequest, UserRequest
 from bursar.entrypoints.api.state import api_of
 
 router = APIRouter(tags=["users"])
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 Service = Annotated[Actor, Depends(actor_of("service"))]
 
@@ -33,6 +36,9 @@ async def put_user(
     body: Annotated[UserRequest, Depends(body_of(UserRequest))],
 ) -> Response:
     """Make a user, or bring one up to date."""
+    if REPLACEMENT in user_id:
+        # Bytes that are no UTF-8 were replaced on the way; different ids would become one.
+        raise errors.Invalid("The user id in the address is not UTF-8.")
     customers.check_user_id(user_id)
     wiring = api_of(request).wiring
     async with wiring.db.transaction() as conn:

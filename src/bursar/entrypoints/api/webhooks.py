@@ -41,8 +41,7 @@ class Webhooks:
         """Raises Refusal, errors.NotAuthentic, errors.NotSupported or errors.Unavailable."""
         scope["bursar.route"] = ROUTE
         provider = self._wiring.provider(scope["path_params"]["provider"])
-        bodies.check_headers(scope, WEBHOOK_BYTES_MAX)
-        body = await bodies.read(receive, WEBHOOK_BYTES_MAX)
+        body = await bodies.read(scope, receive, WEBHOOK_BYTES_MAX)
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         try:
             message = provider.verify(body, headers)

@@ -7,7 +7,7 @@ never repeats a call under a new idempotency key.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal, TypeVar, cast
@@ -35,8 +35,9 @@ from bursar.providers.port import (
 )
 from bursar.providers.stripe import signature, translate
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 10.0
 RETRIES = 2
+AMOUNT_MAX_MINOR = 99_999_999
 T = TypeVar("T")
 
 HOSTED_ORIGIN = "https://checkout.stripe.com"
@@ -79,6 +80,7 @@ class Stripe:
             free_amount=True,
             hosted_origins=(hosted,),
             minimum_minor=MINIMUM_MINOR,
+            maximum_minor=AMOUNT_MAX_MINOR,
         )
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> Received:
@@ -131,17 +133,14 @@ class Stripe:
                     session_id, {"expand": ["line_items", "payment_intent.latest_charge"]}
                 )
             )
-            found = session.to_dict()
-            facts.append(translate.session_answer(found))
-            if isinstance(found.get("payment_intent"), dict):
-                facts.append(translate.intent_answer(found["payment_intent"]))
+            facts += _read(session.to_dict(), _session_and_intent)
         elif payment_intent_id is not None:
             intent = await _call(
                 self._client.v1.payment_intents.retrieve_async(
                     payment_intent_id, {"expand": ["latest_charge"]}
                 )
             )
-            facts.append(translate.intent_answer(intent.to_dict()))
+            facts += _read(intent.to_dict(), lambda found: [translate.intent_answer(found)])
         return [fact for fact in facts if not isinstance(fact, Ignored)]
 
     async def create_customer(self, order: CustomerOrder) -> str:
@@ -251,6 +250,23 @@ class NoSuchObject(errors.ProviderRejected):
     code = "provider_object_missing"
 
 
+def _session_and_intent(session: dict[str, Any]) -> list[Facts]:
+    facts = [translate.session_answer(session)]
+    if isinstance(session.get("payment_intent"), dict):
+        facts.append(translate.intent_answer(session["payment_intent"]))
+    return facts
+
+
+def _read(
+    answer: dict[str, Any], translated: Callable[[dict[str, Any]], list[Facts]]
+) -> list[Facts]:
+    """What an answer says. One that can't be read leaves the outcome unknown, not the event bad."""
+    try:
+        return translated(answer)
+    except Unusable as error:
+        raise errors.ProviderUnknown(f"Stripe's answer can't be read: {error}") from error
+
+
 def _once(reference: str) -> Any:
     return {"idempotency_key": f"bursar-{reference}"}
 
@@ -275,16 +291,13 @@ async def _call(call: Awaitable[T]) -> T:
     """Run one call and give its failure our name."""
     try:
         return await call
-    except (stripe.RateLimitError, stripe.APIConnectionError, stripe.APIError) as error:
-        raise _name_failure(error) from error
     except stripe.StripeError as error:
-        reason = error.user_message or str(error)
-        if error.code == "resource_missing":
-            raise NoSuchObject(f"Stripe: {reason}") from error
-        raise errors.ProviderRejected(f"Stripe refused the request: {reason}") from error
+        raise _name_failure(error) from error
 
 
 def _name_failure(error: stripe.StripeError) -> errors.Error:
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return errors.ProviderKeyRefused()
     if isinstance(error, stripe.RateLimitError) or error.http_status == 409:
         return errors.ProviderUnavailable("Stripe is busy; nothing was charged, try again.")
     unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -292,4 +305,13 @@ def _name_failure(error: stripe.StripeError) -> errors.Error:
         return errors.ProviderUnavailable(
             "Stripe can't be reached; nothing was charged, try again."
         )
-    return errors.ProviderUnknown()
+    # A refusal of the key's second use proves that there was a first one: its outcome is open.
+    refused = isinstance(error, stripe.InvalidRequestError | stripe.CardError)
+    if not refused or isinstance(error, stripe.IdempotencyError):
+        return errors.ProviderUnknown()
+    reason = error.user_message or str(error)
+    if error.code == "resource_missing":
+        if getattr(error, "param", None) == "customer":
+            return errors.ProviderCustomerMissing()
+        return NoSuchObject(f"Stripe: {reason}")
+    return errors.ProviderRejected(f"Stripe refused the request: {reason}")

@@ -46,7 +46,9 @@ def session_completed(session: Object, at: datetime) -> Facts:
         return _session(session, at, state="processing")
     if status not in ("paid", "no_payment_required"):
         raise Unusable("payload_unparseable", f"payment_status {status!r}")
-    captured = _minor(session.get("amount_total")) if status == "paid" else 0
+    # What was captured is the intent's to say: of an order captured in part, the session's total
+    # is still the whole.
+    captured = None if session.get("payment_intent") else _minor(session.get("amount_total"))
     return _session(session, at, state="completed", captured_minor=captured)
 
 

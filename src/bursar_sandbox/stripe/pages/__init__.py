@@ -1,11 +1,21 @@
-"""The pages a buyer sees when the sandbox plays Stripe.
+"""The pages a buyer sees when the sandbox plays Stripe, and the bank behind the card.
 
-Owns the hosted payment page and its styles and script. It never touches the API's routes, and
-it never charges anything itself: `bursar_sandbox.stripe.checkout` does.
+Owns the hosted payment page, the bank's page, receipts, and their styles and script. It never
+touches the API's routes, and it never charges anything itself: `bursar_sandbox.stripe.checkout`
+does.
 """
 
 from __future__ import annotations
 
-from bursar_sandbox.stripe.pages.hosted import hosted_routes
+from starlette.routing import Route
 
-__all__ = ["hosted_routes"]
+from bursar_sandbox.stripe.pages import bank, hosted, receipts, rendering
+
+page_routes = [
+    *hosted.routes,
+    *bank.routes,
+    *receipts.routes,
+    Route("/_sandbox/static/{name}", rendering.static_file, methods=["GET"]),
+]
+
+__all__ = ["page_routes"]

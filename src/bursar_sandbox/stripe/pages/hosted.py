@@ -9,13 +9,14 @@ from __future__ import annotations
 import calendar
 import time
 from dataclasses import asdict, replace
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import checkout
+from bursar_sandbox.stripe import authentication, checkout
 from bursar_sandbox.stripe.pages import card_form, drawer, rendering
 from bursar_sandbox.stripe.pages.card_form import Entered
 from bursar_sandbox.stripe.pages.countries import COUNTRIES
@@ -30,10 +31,14 @@ _GONE_STATUS = {"complete": 200, "expired": 410, "unknown": 404}
 
 async def show(request: Request) -> Response:
     """GET /c/pay/{session_id}: the form, or what became of the session."""
+    session_id, back = request.path_params["session_id"], "problem" in request.query_params
     with request.app.state.store.transaction() as tx:
-        order, today = _order(tx, request.path_params["session_id"]), time.gmtime(tx.now)
+        order, today = _order(tx, session_id), time.gmtime(tx.now)
+        problem = authentication.problem_of(tx, session_id) if back else None
     if order is None or order.status != "open":
         return _closed(order)
+    if problem is not None:
+        return _back_from_bank(order, today, *problem)
     entered = Entered(email=order.email)
     card = drawer.find_card(request.query_params.get("card", ""))
     if card is not None:
@@ -42,32 +47,38 @@ async def show(request: Request) -> Response:
 
 
 async def submit(request: Request) -> Response:
-    """POST /c/pay/{session_id}: pay, then 303 to the shop; or the form again with the reason."""
+    """POST /c/pay/{session_id}: pay, then 303 to the shop, or to the bank that wants to see the
+    buyer; or the form again with the reason.
+    """
     try:
-        entered = card_form.read(await _body(request))
+        entered = card_form.read(await read_body(request))
     except (ValueError, ClientDisconnect):
         return rendering.page("closed.html", {"state": "too_much", "order": None}, status=413)
     with request.app.state.store.transaction() as tx:
         answer = _charge(tx, request.path_params["session_id"], entered)
     if isinstance(answer, Response):
         return answer
-    # The shop hears of the payment before the buyer is back, as with Stripe.
-    await request.app.state.delivery.wait_until_answered(
-        answer.completed_event_id, WEBHOOK_WAIT_SECONDS
-    )
-    return RedirectResponse(
-        answer.redirect_url, status_code=303, headers={"cache-control": "no-store"}
-    )
+    if isinstance(answer, checkout.AtBank):
+        return await onward(request, answer.path)
+    return await onward(request, answer.redirect_url, answer.completed_event_id)
 
 
-hosted_routes = [
+async def onward(request: Request, url: str, completed_event_id: str | None = None) -> Response:
+    """303 to `url`, once the shop has heard of the payment, as with Stripe."""
+    if completed_event_id is not None:
+        await request.app.state.delivery.wait_until_answered(
+            completed_event_id, WEBHOOK_WAIT_SECONDS
+        )
+    return RedirectResponse(url, status_code=303, headers={"cache-control": "no-store"})
+
+
+routes = [
     Route("/c/pay/{session_id}", show, methods=["GET"]),
     Route("/c/pay/{session_id}", submit, methods=["POST"]),
-    Route("/_sandbox/static/{name}", rendering.static_file, methods=["GET"]),
 ]
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
     """The posted bytes. Raises ValueError when there are more than a form of ours can have."""
     body = bytearray()
     async for chunk in request.stream():
@@ -92,7 +103,9 @@ def _order(tx: Transaction, session_id: str) -> Order | None:
     )
 
 
-def _charge(tx: Transaction, session_id: str, entered: Entered) -> checkout.Paid | Response:
+def _charge(
+    tx: Transaction, session_id: str, entered: Entered
+) -> checkout.Paid | checkout.AtBank | Response:
     """Ask the bank, or say why it is not asked; a second press finds the session paid."""
     order, today = _order(tx, session_id), time.gmtime(tx.now)
     if order is None or order.status == "expired":
@@ -118,11 +131,37 @@ def _charge(tx: Transaction, session_id: str, entered: Entered) -> checkout.Paid
         )
     except checkout.SessionNotOpen:
         return _closed(_order(tx, session_id))
-    if isinstance(outcome, checkout.Paid):
+    if not isinstance(outcome, checkout.Declined):
         return outcome
-    reason = refusal(outcome.code, outcome.decline_code)
+    return _declined(order, entered, today, outcome, status=402)
+
+
+def _back_from_bank(
+    order: Order, today: time.struct_time, declined: checkout.Declined, details: dict[str, Any]
+) -> Response:
+    """The form after a try that ended at the bank: why, and what was typed but for the card."""
+    address = details["address"] or {}
+    entered = Entered(
+        email=order.email or details["email"] or "",
+        name=details["name"] or "",
+        country=address.get("country") or "US",
+        postal_code=address.get("postal_code") or "",
+    )
+    return _declined(order, entered, today, declined, status=200)
+
+
+def _declined(
+    order: Order,
+    entered: Entered,
+    today: time.struct_time,
+    declined: checkout.Declined,
+    *,
+    status: int,
+) -> Response:
+    reason = refusal(declined.code, declined.decline_code)
     wrong = {reason.field: reason.field_message} if reason.field else {}
-    return _form(order, entered, today, wrong, [(reason.field or "", reason.message)], status=402)
+    summary = [(reason.field or "", reason.message)]
+    return _form(order, entered, today, wrong, summary, status=status)
 
 
 def _closed(order: Order | None) -> Response:

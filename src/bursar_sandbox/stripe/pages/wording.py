@@ -41,6 +41,10 @@ _WRONG_EXPIRY = Refusal(
     "The expiry date is not right. Check it against your card",
 )
 
+_NOT_CONFIRMED = Refusal(
+    "Your bank did not confirm the payment. You were not charged. Try again or use another card."
+)
+
 _REFUSALS = {
     "insufficient_funds": Refusal(
         "Your card does not have enough money for this payment. You were not charged. "
@@ -67,10 +71,8 @@ _REFUSALS = {
         "card_number",
         "This is not one of the test cards",
     ),
-    "authentication_required": Refusal(
-        "This card asks you to confirm with your bank, a step the sandbox does not play yet. "
-        "You were not charged. Use another card."
-    ),
+    "authentication_required": _NOT_CONFIRMED,
+    "payment_intent_authentication_failure": _NOT_CONFIRMED,
 }
 
 
