@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bursar_sandbox.running import Sandbox
-from hosted_page_shop import FORM, Shop, open_shop
+from hosted_page_shop import BANK_ASKS, FORM, Shop, open_shop, post
 
 pytestmark = pytest.mark.browser
 
@@ -208,6 +209,45 @@ def test_the_form_pays_without_script(browser: Browser, shop: Shop) -> None:
     page.wait_for_url(f"{shop.url}/thanks?session={sold.id}")
     context.close()
     assert shop.session(sold.id).payment_status == "paid"
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(250, 400), (390, 400), (500, 600), (600, 400), (1280, 800)]
+)
+def test_the_banks_page_fits_every_frame(
+    browser: Browser, shop: Shop, width: int, height: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    window, sold = watched(context.new_page()), shop.sell()
+    page = window.page
+    page.goto(urljoin(sold.url, post(sold.url, card_number=BANK_ASKS).headers["location"]))
+    assert page.evaluate(
+        "() => { const page = document.documentElement;"
+        " return page.scrollWidth <= innerWidth && page.scrollHeight <= innerHeight; }"
+    )
+    page.get_by_role("button", name="Confirm").click()
+    page.wait_for_url(f"{shop.url}/thanks?session={sold.id}")
+    context.close()
+    assert window.complaints == []
+
+
+def test_refused_at_the_bank_then_confirmed(shop: Shop, window: Window) -> None:
+    sold, page = shop.sell(), window.page
+    page.goto(sold.url)
+    page.get_by_role("button", name="Asks for 3-D Secure").click()
+    page.click(PAY)
+    expect(page.get_by_text("Test bank")).to_be_visible()
+    page.get_by_role("button", name="Refuse").click()
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("Your bank did not confirm the payment. You were not charged.")
+    expect(problem).to_be_focused()
+    assert shop.charges(sold.id) == []
+    page.get_by_role("button", name="Asks for 3-D Secure").click()
+    page.click(PAY)
+    page.get_by_role("button", name="Confirm").click()
+    page.wait_for_url(f"{shop.url}/thanks?session={sold.id}")
+    assert [charge.paid for charge in shop.charges(sold.id)] == [True]
+    assert window.complaints == []
 
 
 def test_cancel_leads_back_to_the_basket(shop: Shop, window: Window) -> None:

@@ -12,6 +12,7 @@ import pytest
 import stripe
 
 from bursar_sandbox.running import Sandbox
+from hosted_page_shop import answer_bank
 from stripe_receiver import Receiver
 from stripe_schema import recorded, schema_or_skip
 from stripe_shop import card, confirm_page, iban, open_session, pay_intent
@@ -120,6 +121,11 @@ def _intents(v1: Any) -> None:
     debit = iban(v1, "DE62370400440532013001").id
     pay_intent(v1, debit, currency="eur", payment_method_types=["sepa_debit"])
     v1.payment_intents.list({"expand": ["data.customer"]})
+    for number in ("4000002760003184", "4000008400001629"):
+        for answer in ("confirm", "refuse"):
+            asked = pay_intent(v1, card(v1, number).id)
+            answer_bank(asked.next_action.redirect_to_url.url, answer)
+            v1.payment_intents.retrieve(asked.id, {"expand": ["latest_charge"]})
 
 
 def _refunds(v1: Any) -> None:

@@ -153,6 +153,17 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "parts_are_taken_by_hand",
+        "Only where capture by hand was asked can a completed payment be less than its total.",
+        """
+        select customer_id, id as payment_id, captured_minor, facts -> 'totals' as totals
+        from payments
+        where state = 'completed' and mismatch is null
+            and snapshot ->> 'capture_method' = 'automatic'
+            and captured_minor < (facts #>> '{totals,total_minor}')::bigint
+        """,
+    ),
+    Invariant(
         "payments_are_what_was_asked",
         "The row of a payment still says what its snapshot says: unit, credits, currency, amount.",
         """

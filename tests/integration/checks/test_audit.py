@@ -34,6 +34,7 @@ FAULTS = {
     "postings_have_one_cause": "delete from ledger_causes",
     "credits_have_evidence": "update payments set state = 'failed'",
     "paid_is_credited": "update ledger_postings set type = 'bonus' where type = 'purchase'",
+    "parts_are_taken_by_hand": "update payments set captured_minor = 499",
     "payments_are_what_was_asked": "update payments set credits = credits * 2",
     "payments_are_found": "delete from provider_refs where kind = 'intent'",
     "mismatches_are_cases": "update payments set mismatch = 'another price'",

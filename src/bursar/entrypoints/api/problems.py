@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import orjson
 import structlog
@@ -221,10 +220,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
         return problem(
             request.scope, 405, "method_not_allowed", rule.title, rule.title, headers=error.headers
         )
-    title = HTTPStatus(error.status_code).phrase
-    return problem(
-        request.scope, error.status_code, "http_error", title, title, headers=error.headers
-    )
+    # Nothing of ours raises others; one that does come is told under the code of its status.
+    known = (code for code, rule in RULES.items() if rule.status == error.status_code)
+    return refused(request.scope, Refusal(next(known, "internal_error")))
 
 
 def install(app: FastAPI) -> None:

@@ -66,7 +66,7 @@ def _page(challenge: Challenge) -> Response:
         "method_id": challenge.method_id,
         "shop": shop_of(session),
         "amount": format_amount(challenge.amount, challenge.currency),
-        "card": f"{_BRANDS.get(challenge.brand, challenge.brand.title())} {challenge.last4}",
+        "card": f"{_BRANDS.get(challenge.brand, challenge.brand.title())} ending in {challenge.last4}",
         "code": CODE,
     }
     return rendering.page("bank.html", values, ways_out=[session["success_url"] or ""])

@@ -27,7 +27,7 @@ TEST_CARDS = (
     TestCard("declined", "Declined", "4000 0000 0000 0002"),
     TestCard("insufficient-funds", "Insufficient funds", "4000 0000 0000 9995"),
     TestCard("bank-asks", "Asks for 3-D Secure", "4000 0027 6000 3184"),
-    TestCard("bank-declines", "3-D Secure, then declined", "4000 0084 0000 1629"),
+    TestCard("bank-refuses", "3-D Secure, then refused", "4000 0084 0000 1629"),
     TestCard("expired", "Expired card", "4000 0000 0000 0069"),
     TestCard("incorrect-code", "Incorrect code", "4000 0000 0000 0127"),
 )
