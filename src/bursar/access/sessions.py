@@ -32,6 +32,11 @@ where hash = $1 and expires_at > now() and (reusable or used_at is null)
 returning user_id, admin
 """
 
+PEEK = """
+select user_id from sign_in_links
+where hash = $1 and expires_at > now() and (reusable or used_at is null)
+"""
+
 DROP_LINK = "delete from sign_in_links where hash = $1"
 
 BEGIN = """
@@ -57,6 +62,12 @@ class SignedIn(NamedTuple):
     session_token: str
     user_id: str
     admin: bool
+
+
+async def whose_link(conn: Connection, token: str) -> str | None:
+    """The user whom a link would sign in, without using it up; None when it does not work."""
+    found: str | None = await conn.fetchval(PEEK, hash_secret(token))
+    return found
 
 
 async def create_link(

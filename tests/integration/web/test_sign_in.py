@@ -101,11 +101,29 @@ def test_signing_in_anew_ends_the_browsers_old_session(bare_shop: Shop) -> None:
     bare_shop.user("bob", name="Bob")
     with bare_shop.browser("ada") as browser:
         old = browser.cookies["bursar_session"]
-        browser.get(bare_shop.sign_in_path("bob"))
+        token = bare_shop.sign_in_path("bob").partition("token=")[2].partition("&")[0]
+        answer = browser.post("/sign-in", data={"token": token, "next": "/pricing"})
+        assert answer.headers["location"] == "/pricing"
         assert "Bob" in browser.get("/account").text
     with bare_shop.browser() as other:
         other.cookies.set("bursar_session", old)
         assert other.get("/account").status_code == 303
+
+
+def test_a_link_of_somebody_elses_asks_before_it_changes_who_is_signed_in(
+    bare_shop: Shop,
+) -> None:
+    bare_shop.user("ada", name="Ada Lovelace")
+    bare_shop.user("mallory")
+    link = bare_shop.sign_in_path("mallory")
+    with bare_shop.browser("ada") as browser:
+        asked = browser.get(link)
+        assert asked.status_code == 200
+        assert "Continue as mallory" in asked.text
+        assert "Ada Lovelace" in browser.get("/account").text
+        assert browser.get(bare_shop.sign_in_path("ada")).status_code == 303
+    with bare_shop.browser() as other:
+        assert other.get(link).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -120,7 +138,7 @@ def test_signing_in_anew_ends_the_browsers_old_session(bare_shop: Shop) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("path", ["/pricing/buy", "/sign-out", "/scheme"])
+@pytest.mark.parametrize("path", ["/pricing/buy", "/sign-in", "/sign-out", "/scheme"])
 def test_posts_from_other_pages_are_refused(
     bare_shop: Shop, path: str, headers: dict[str, str]
 ) -> None:

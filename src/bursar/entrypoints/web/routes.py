@@ -46,6 +46,7 @@ def routes(wiring: Wiring) -> list[BaseRoute]:
             ("GET", "/checkout/success/status", success.show_fragment),
             ("GET", "/account", account.show),
             ("GET", "/sign-in", sign_in.show),
+            ("POST", "/sign-in", sign_in.confirm),
             ("POST", "/sign-out", sign_in.sign_out),
             ("POST", "/scheme", sign_in.choose_scheme),
         )

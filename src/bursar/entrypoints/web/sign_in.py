@@ -34,6 +34,25 @@ async def show(site: Site, request: Request) -> Response:
         if visitor is not None and not token:
             return RedirectResponse(then, 303, NO_STORE)
         return pages.render(site, request, "sign_in.html", {"wrong": False}, visitor=visitor)
+    async with site.wiring.db.connection() as conn:
+        visitor = await visitors.find(conn, request)
+        whose = await sessions.whose_link(conn, token) if visitor else None
+    if visitor is not None and whose not in (None, visitor.user.id):
+        # A link that somebody sent must not turn this buyer into another unseen: what is bought
+        # next would be the other's.
+        asked = {"wrong": False, "change_to": whose, "token": token, "then": then}
+        return pages.render(site, request, "sign_in.html", asked, visitor=visitor)
+    return await _sign_in(site, request, token, then)
+
+
+async def confirm(site: Site, request: Request) -> Response:
+    """POST /sign-in: sign in as another user, after the person was asked."""
+    fields = await forms.read(request)
+    then = forms.local_path(fields.get("next"), "/account")
+    return await _sign_in(site, request, fields.get("token", ""), then)
+
+
+async def _sign_in(site: Site, request: Request, token: str, then: str) -> Response:
     try:
         signed_in = await _redeem(site, request, token)
     except errors.Unauthenticated:
