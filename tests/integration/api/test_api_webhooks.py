@@ -132,6 +132,7 @@ async def test_either_secret_passes_while_they_are_rotated(
         b'{"id": "evt_\\ud800", "type": "x", "livemode": false}',
         json.dumps({"id": "e" * 10_000, "type": "t" * 10_000}).encode(),
         b'{"id": "evt_nan", "amount": NaN}',
+        json.dumps({"id": "evt_\x00", "type": "a\x00b", "livemode": False}).encode(),
         b"[" * 100_000,
     ],
 )

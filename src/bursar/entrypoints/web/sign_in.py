@@ -33,7 +33,9 @@ async def show(site: Site, request: Request) -> Response:
             visitor = await visitors.find(conn, request)
         if visitor is not None and not token:
             return RedirectResponse(then, 303, NO_STORE)
-        return pages.render(site, request, "sign_in.html", {"wrong": False}, visitor=visitor)
+        return pages.render(
+            site, request, "sign_in.html", {"wrong": False, "change_to": None}, visitor=visitor
+        )
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.find(conn, request)
         whose = await sessions.whose_link(conn, token) if visitor else None
@@ -57,7 +59,12 @@ async def _sign_in(site: Site, request: Request, token: str, then: str) -> Respo
         signed_in = await _redeem(site, request, token)
     except errors.Unauthenticated:
         return pages.render(
-            site, request, "sign_in.html", {"wrong": True}, visitor=None, status=401
+            site,
+            request,
+            "sign_in.html",
+            {"wrong": True, "change_to": None},
+            visitor=None,
+            status=401,
         )
     response = RedirectResponse(then, 303, NO_STORE)
     visitors.begin_session(response, site.wiring.settings, signed_in.session_token)

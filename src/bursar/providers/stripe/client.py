@@ -93,13 +93,12 @@ class Stripe:
         kept = {"content-type": headers.get("content-type", ""), "stripe-signature": header or ""}
         message = _parse(body)
         event_id = message.get("id")
-        readable = isinstance(event_id, str) and 0 < len(event_id) <= 255
         return Received(
             provider="stripe",
-            account=str(message.get("account") or self._account)[:255],
+            account=_name(message.get("account") or self._account),
             mode="live" if message.get("livemode") is True else "test",
-            event_key=str(event_id) if readable else sha256(body).hexdigest(),
-            type=str(message.get("type") or "unreadable")[:255],
+            event_key=str(event_id) if _is_key(event_id) else sha256(body).hexdigest(),
+            type=_name(message.get("type") or "unreadable"),
             payload=body,
             headers=kept,
         )
@@ -107,8 +106,11 @@ class Stripe:
     def translate(self, body: bytes) -> Facts:
         """What an event says. Raises Unusable for what is not ours or can't be read."""
         message = _parse(body)
-        if not message or not isinstance(message.get("id"), str) or len(message["id"]) > 255:
-            raise Unusable("payload_unparseable" if not message else "event_id_invalid")
+        if not message:
+            raise Unusable("payload_unparseable")
+        event_id = message.get("id")
+        if not _is_key(event_id):
+            raise Unusable("event_id_invalid")
         if message.get("livemode") is not (self._mode == "live"):
             raise Unusable("livemode_mismatch", f"this deployment is in {self._mode} mode")
         if message.get("account") and message["account"] != self._account:
@@ -265,6 +267,16 @@ def _read(
         return translated(answer)
     except Unusable as error:
         raise errors.ProviderUnknown(f"Stripe's answer can't be read: {error}") from error
+
+
+def _is_key(event_id: object) -> bool:
+    """Whether an event's id can be the inbox's key (no NUL: PostgreSQL's text takes none)."""
+    return isinstance(event_id, str) and 0 < len(event_id) <= 255 and event_id.isprintable()
+
+
+def _name(value: object) -> str:
+    """A word of the provider's as the inbox can store it, whatever it holds."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))[:255]
 
 
 def _once(reference: str) -> Any:

@@ -231,11 +231,13 @@ def _id(value: object) -> str | None:
     """An id, whether the object stands there expanded or not."""
     if isinstance(value, dict):
         value = value.get("id")
-    return value if isinstance(value, str) and 0 < len(value) <= 255 else None
+    usable = isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
+    return str(value) if usable else None
 
 
 def _text(value: object) -> str | None:
-    return value[:2000] if isinstance(value, str) and value else None
+    # A NUL is legal JSON and illegal in PostgreSQL's text.
+    return value.replace("\0", "")[:2000] or None if isinstance(value, str) else None
 
 
 def _currency(value: object) -> str | None:
