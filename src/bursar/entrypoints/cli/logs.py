@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import TextIO, cast
 
 import structlog
+
+
+class Stderr(io.TextIOBase):
+    """Whatever is stderr at the moment of writing: a logger outlives a redirection."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def configure() -> None:
@@ -18,6 +30,6 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Stderr())),
         cache_logger_on_first_use=True,
     )
