@@ -88,8 +88,11 @@ def run(
 def parse(output: str) -> Run:
     """Read the summary that pgbench prints. Raises Failed for failed transactions."""
     processed, rate, failed = DONE.search(output), RATE.search(output), FAILED.search(output)
-    if processed is None or rate is None:
-        raise Failed(f"this is no summary of pgbench: {output[-500:]}")
     if failed is not None and int(failed[1]):
         raise Failed(f"{failed[1]} transactions of pgbench failed")
+    if processed is not None and int(processed[1]) == 0:
+        # The disk stood still; pgbench names no rate then.
+        return Run(0, 0.0)
+    if processed is None or rate is None:
+        raise Failed(f"this is no summary of pgbench: {output[-500:]}")
     return Run(int(processed[1]), float(rate[1]))

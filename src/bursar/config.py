@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     brand_accent: str = Field("#0b6477", pattern=r"^#[0-9a-fA-F]{6}$")
     brand_logo: Path | None = None
 
+    refund_of_spent: Literal["debt", "refuse"] = "debt"
+
     limit_payment_intent: LimitSetting = Limit(10, 900)
     limit_checkout: LimitSetting = Limit(5, 10)
     limit_sign_in: LimitSetting = Limit(10, 900)
@@ -131,6 +133,8 @@ class Settings(BaseSettings):
     def _check_addresses(self) -> Self:
         for url in (self.own_url, self.shop_url, *self.allowed_origins):
             origin_of(url)
+        if self.database_url and not re.match(r"postgres(ql)?://", self.database_url):
+            raise ValueError("DATABASE_URL is an address like postgresql://user@host/database")
         return self
 
     @property
@@ -183,6 +187,11 @@ class Settings(BaseSettings):
                 "STRIPE_SECRET_KEY is no secret key: it begins with sk_test_ or sk_live_ "
                 "(a publishable key, pk_…, belongs in STRIPE_PUBLISHABLE_KEY)."
             )
+        if any(not secret.startswith("whsec_") for secret in self.stripe_webhook_secrets):
+            raise errors.Misconfigured(
+                "STRIPE_WEBHOOK_SECRET is no signing secret: it begins with whsec_ (several are "
+                "separated by commas while one replaces another)."
+            )
         if not self.stripe_webhook_secrets:
             raise errors.Misconfigured(
                 "STRIPE_WEBHOOK_SECRET is not set, so no webhook could be verified. Copy the "
@@ -195,5 +204,11 @@ def read(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     try:
         return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise errors.Misconfigured("Settings are not valid: " + "; ".join(lines)) from error
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The environment variable that a fault was found in."""
+    name = str(place[0]) if place else "settings"
+    return name if name not in Settings.model_fields else f"BURSAR_{name.upper()}"

@@ -51,6 +51,18 @@ class IdempotencyKeyInUse(Conflict):
     code = "idempotency_key_in_use"
 
 
+class PaymentNotRefundable(Conflict):
+    """The payment is not paid, is disputed, or has gone back already."""
+
+    code = "payment_not_refundable"
+
+
+class CreditsSpent(Conflict):
+    """The credits of this payment are spent; send `force` to refund it all the same."""
+
+    code = "credits_spent"
+
+
 class NotSupported(Conflict):
     """The payment provider can't do this."""
 
@@ -111,10 +123,22 @@ class UnknownUnit(Invalid):
     code = "unknown_unit"
 
 
+class ReversalExceedsUse(Invalid):
+    """More would be given back than is left of this use."""
+
+    code = "reversal_exceeds_use"
+
+
 class CatalogInvalid(Invalid):
     """catalog.toml does not say what it must."""
 
     code = "catalog_invalid"
+
+
+class RefundExceedsCaptured(Invalid):
+    """The refund is more than what is left of the payment."""
+
+    code = "refund_exceeds_captured"
 
 
 class Denied(Error):

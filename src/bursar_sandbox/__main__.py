@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from bursar_sandbox.connections import Connection
 from bursar_sandbox.settings import Settings, from_environment, parse_retry, parse_webhook
 from bursar_sandbox.stripe.app import create_app
 
@@ -53,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_graceful_shutdown=3,
         # Bursar's own server measures itself against this one, so it takes the fastest parts.
         loop="auto",
-        http="auto",
+        http=Connection,
+        # A connection is found again by its address, which must be its own.
+        proxy_headers=False,
     )
     Server(config).run(sockets=[listener])
     return 0

@@ -45,6 +45,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (endpoint_id, id) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS deliveries_of_event ON deliveries (event_id);
 
+-- Deliveries whose first attempt carries a worthless signature, on purpose.
+CREATE TABLE IF NOT EXISTS forgeries (delivery_id INTEGER PRIMARY KEY);
+
 -- What happens later by itself; `due` is the sandbox's time.
 CREATE TABLE IF NOT EXISTS timers (
     id   INTEGER PRIMARY KEY,

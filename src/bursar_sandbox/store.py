@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from bursar_sandbox.clock import Clock
+from bursar_sandbox.faults import Plan
 
-TABLES = ("objects", "idempotency", "deliveries", "timers", "meta")
+TABLES = ("objects", "idempotency", "deliveries", "forgeries", "timers", "meta")
 
 
 class Transaction:
@@ -71,6 +72,7 @@ class Store:
     def __init__(self, path: Path | str, base_url: str = "http://127.0.0.1") -> None:
         self.base_url = base_url
         self.connection = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False)
+        self.faults = Plan()
         self.on_owed: Callable[[], None] = lambda: None
         self._turn = threading.Lock()
         # A lost sandbox can be made again: speed is worth more here than surviving a power cut.
@@ -118,11 +120,12 @@ class Store:
         return now
 
     def reset(self) -> None:
-        """Forget everything, the clock's offset too."""
+        """Forget everything, the clock's offset and the faults too."""
         with self.transaction() as tx:
             for table in TABLES:
                 tx.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own tables
         self.clock.offset = 0
+        self.faults.set(None)
         self.next_due = None
 
     def schedule(self, tx: Transaction, due: int, kind: str, ref: str) -> None:

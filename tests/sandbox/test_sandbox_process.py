@@ -115,3 +115,10 @@ def test_settings_come_from_the_environment() -> None:
     assert (found.port, found.retry_seconds) == (7, (0.5, 2.0))
     assert found.record == Path("record.jsonl")
     assert found.webhook == ("http://127.0.0.1/a,b", "whsec_x")
+
+
+def test_a_browser_that_opens_the_address_finds_the_sandboxs_page(tmp_path: Path) -> None:
+    with Sandbox(home=tmp_path) as sandbox:
+        answer = httpx.get(f"{sandbox.base_url}/", follow_redirects=True)
+        assert answer.status_code == 200
+        assert answer.url.path == "/_sandbox/"

@@ -245,6 +245,17 @@ def test_card_set_up_once_pays_without_its_buyer(v1: Any) -> None:
     assert caught.value.code == "authentication_required"
 
 
+def test_session_may_ask_for_a_challenge(shop: Shop) -> None:
+    wanted = {"card": {"request_three_d_secure": "challenge"}}
+    sold = shop.sell(payment_method_options=wanted)
+    assert at_bank(sold, "confirm", "4000 0000 0000 3055").status_code == 303
+    assert shop.session(sold.id).payment_status == "paid"
+    plain = shop.sell()
+    assert (
+        post(plain.url, card_number="4000 0000 0000 3055").headers["location"].startswith(shop.url)
+    )
+
+
 def test_seller_may_ask_for_a_challenge_that_the_bank_does_not(v1: Any) -> None:
     method = card(v1, "4000000000003055").id
     assert pay_intent(v1, method).status == "succeeded"

@@ -20,16 +20,22 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "billing/payments.py": ("payments",),
     "db/deployment.py": ("deployment",),
     "db/migrate.py": ("schema_functions", "schema_migrations", "schema_lock"),
-    "ledger/functions/post.sql": (
-        *("ledger_accounts", "ledger_causes", "ledger_entries", "ledger_postings"),
-    ),
+    "billing/reversals.py": ("reversals",),
     "messages/inbox.py": ("inbox_keys", "inbox_messages", "inbox_queue", "inbox_states"),
     "messages/timers.py": ("timers",),
 }
 # Names at the providers, one row for each kind of thing: each module writes the kinds it makes.
-SHARED = {"provider_refs": {"billing/customers.py", "billing/payments.py"}}
+# The ledger's tables are written by its SQL functions alone.
+LEDGER = {"ledger/functions/post.sql", "ledger/functions/give_back.sql"}
+SHARED = {
+    "provider_refs": {"billing/customers.py", "billing/payments.py"},
+    "ledger_accounts": {"ledger/functions/post.sql"},
+    "ledger_causes": LEDGER,
+    "ledger_entries": LEDGER,
+    "ledger_postings": LEDGER,
+}
 # In the schema, and written by no code yet.
-UNUSED = {"hold_legs", "holds", "outbox_messages", "reversals"}
+UNUSED = {"hold_legs", "holds", "outbox_messages"}
 
 CREATE = re.compile(r"\bcreate\s+(?:unlogged\s+)?table\s+(?:if\s+not\s+exists\s+)?(\w+)", re.I)
 WRITE = re.compile(

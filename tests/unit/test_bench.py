@@ -170,6 +170,8 @@ async def test_the_generator_counts_200s_only_and_waits_for_every_answer() -> No
 
 def test_pgbench_counts_and_refuses_failed_transactions() -> None:
     assert pgbench.parse(SUMMARY.format(failed=0)) == pgbench.Run(41203, 8229.5)
+    nothing = "number of transactions actually processed: 0\n"
+    assert pgbench.parse(nothing) == pgbench.Run(0, 0.0)
     with pytest.raises(pgbench.Failed, match="3 transactions"):
         pgbench.parse(SUMMARY.format(failed=3))
     with pytest.raises(pgbench.Failed, match="no summary"):

@@ -53,9 +53,10 @@ def test_what_is_missing_or_wrong_is_named() -> None:
     assert "publishable" in refusal(STRIPE_SECRET_KEY="pk_test_0123456789")
     live = {"STRIPE_SECRET_KEY": "sk_live_0123456789", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
     assert "test key" in refusal(**live, BURSAR_SANDBOX="1")
-    assert "STRIPE_WEBHOOK_SECRET" in refusal(
-        STRIPE_SECRET_KEY="sk_test_0123456789", STRIPE_WEBHOOK_SECRET=" , "
-    )
+    for secret in (" , ", "hello", "whsec_1,hello"):
+        assert "STRIPE_WEBHOOK_SECRET" in refusal(
+            STRIPE_SECRET_KEY="sk_test_0123456789", STRIPE_WEBHOOK_SECRET=secret
+        )
     read(**live).require_provider()
 
 
@@ -67,11 +68,13 @@ def test_what_is_missing_or_wrong_is_named() -> None:
         ("FRONTEND_URL", "javascript:alert(1)"),
         ("BURSAR_ALLOWED_ORIGINS", "https://ok.example,nonsense"),
         ("BURSAR_BRAND_ACCENT", "blue"),
+        ("DATABASE_URL", "mysql://user@host/database"),
     ],
 )
 def test_a_value_that_is_no_value_is_refused_by_name(name: str, value: str) -> None:
-    with pytest.raises(errors.Misconfigured):
+    with pytest.raises(errors.Misconfigured) as caught:
         read(**{name: value})
+    assert name in caught.value.detail or "http(s) address" in caught.value.detail
 
 
 def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
-from bursar.billing.payment_facts import Row, credits_due
+from bursar.billing.payment_facts import Row, Sums, credits_due
 from bursar.db.connections import Connection
 from bursar.ledger import entries
 from bursar.ledger.entries import Cause, Posting
@@ -41,3 +42,59 @@ async def grant(
     ]
     made = await entries.post(conn, postings, at=at)
     return sum(answer.outcome == "posted" for answer in made)
+
+
+def to_take_back(granted: int, reversed_minor: int, captured_minor: int) -> int:
+    """Credits that go with so much money: its share of those granted, rounded up, at most all."""
+    if captured_minor == 0:
+        return 0
+    return min(granted, -(-granted * reversed_minor // captured_minor))
+
+
+async def take_back(conn: Connection, payments: Sequence[Sums], *, at: datetime) -> None:
+    """Post what refunds and disputes ask for, less what was posted: take, give back, hold, release.
+
+    What they settle is taken from the credits the payment brought, the rest is owed; what is
+    pending is held if it is there. The cause counts how far the payment's reversals have come, a
+    number that only grows, so that each step posts once.
+    """
+    concerned = [sums for sums in payments if sums.version and sums.row.unit]
+    if not concerned:
+        return
+    rows = [sums.row for sums in concerned]
+    granted_by_id = await granted(conn, rows)
+    customers, ids = [row.customer_id for row in rows], [row.id for row in rows]
+    taken = await entries.posted_for_payments(conn, customers, ids, types=["refund"])
+    held = await entries.posted_for_payments(conn, customers, ids, types=["hold", "release"])
+    postings: list[Posting] = []
+    for sums in concerned:
+        row = sums.row
+        given = granted_by_id.get(row.id, 0)
+        target = to_take_back(given, row.refunded_minor, row.captured_minor)
+        reserved = row.refunded_minor + row.refund_pending_minor
+        to_hold = to_take_back(given, reserved, row.captured_minor) - target
+        change = -taken.get(row.id, 0) - target
+        # Holds go first when they shrink and last when they grow: what is held can be taken.
+        held_now = -held.get(row.id, 0)
+        if held_now > to_hold:
+            postings.append(_reversal(sums, "release", held_now - to_hold))
+        if change:
+            postings.append(_reversal(sums, "refund", change))
+        if held_now < to_hold:
+            postings.append(_reversal(sums, "hold", held_now - to_hold))
+    await entries.post(conn, postings, at=at)
+
+
+def _reversal(sums: Sums, kind: Literal["refund", "hold", "release"], amount: int) -> Posting:
+    row = sums.row
+    step = f"{row.reference}:{row.captured_minor}:{sums.version}"
+    return Posting(
+        customer_id=row.customer_id,
+        unit=row.unit or "",
+        type=kind,
+        amount=amount,
+        cause=Cause("reversal", step, kind),
+        source="" if kind == "refund" else f"payment:{row.id}",
+        payment_id=row.id,
+        description=row.snapshot.get("name"),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from bursar.billing import checkouts, settle
+from bursar.billing import checkouts, refunds, settle
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -49,4 +49,7 @@ async def handle(
         await inbox.finish(conn, message, "ignored", at=at, reason="not a payment of ours")
 
 
-TIMERS: dict[str, Timer] = {checkouts.CHECK_TIMER: checkouts.check}
+TIMERS: dict[str, Timer] = {
+    checkouts.CHECK_TIMER: checkouts.check,
+    refunds.CHECK_TIMER: refunds.check,
+}

@@ -53,6 +53,8 @@ class Row:
     amount_minor: int
     currency: str
     captured_minor: int
+    refunded_minor: int
+    refund_pending_minor: int
     unit: str | None
     credits: int
     snapshot: Mapping[str, Any]
@@ -74,6 +76,19 @@ class Row:
         lines = tuple(Line(*line) for line in known["lines"])
         sums = {name: known[name] for name in known if name.endswith("_minor")}
         return Totals(lines, **sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A payment's row with its refunds summed up in it.
+
+    `version` counts how far they have come, and only grows; `excess_minor` is what the provider
+    says went back beyond what was captured, which has no effect of its own.
+    """
+
+    row: Row
+    version: int
+    excess_minor: int
 
 
 def row_of(fields: dict[str, Any]) -> Row:

@@ -20,7 +20,7 @@ from bursar import errors
 from bursar.billing import payment_facts
 from bursar.billing.payment_facts import Row
 from bursar.db.connections import Connection
-from bursar.providers.port import PaymentFacts
+from bursar.providers.port import PaymentFacts, RefundFact
 
 Opening = Literal["opening", "open", "refused", "unknown"]
 Status = Literal[
@@ -93,8 +93,16 @@ for update of p
 SAVE = """
 update payments set state = $3, state_at = $4, captured_minor = $5, facts = $6::jsonb,
     session_id = $7, session_url = $8, payment_intent_id = $9, receipt_url = $10,
-    completed_at = $11, mismatch = $12
+    completed_at = $11, mismatch = $12, refunded_minor = $13, refund_pending_minor = $14
 where customer_id = $1 and id = $2
+"""
+
+# The cap is in the statement: of many requests at once, those that fit are the ones that pass.
+RESERVE = """
+update payments set refund_pending_minor = refund_pending_minor + $3
+where customer_id = $1 and id = $2 and state = 'completed' and disputed_minor = 0
+    and refunded_minor + refund_pending_minor + $3 <= captured_minor
+returning true
 """
 
 GET = f"""
@@ -197,6 +205,8 @@ class Merged:
     rows: list[Row]
     unmatched: list[PaymentFacts]
     unbound: list[tuple[Row, PaymentFacts]]
+    refunds: dict[int, list[RefundFact]]
+    """What was told of refunds, by payment id."""
 
 
 async def begin(conn: Connection, intent: Intent, *, at: datetime) -> int:
@@ -249,7 +259,13 @@ async def not_opened(conn: Connection, payment: Payment, opening: Opening) -> No
     await conn.execute(ENDED, payment.customer_id, payment.id, opening)
 
 
-async def merge(conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime) -> Merged:
+async def lock(conn: Connection, customer_id: int, payment_id: int) -> Merged:
+    """One payment's row, locked, with nothing new to merge."""
+    locked = await conn.fetch(LOCK, [customer_id], [payment_id])
+    return Merged([payment_facts.row_of(dict(row)) for row in locked], [], [], {})
+
+
+async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
     """Merge facts into the payments they are about, and lock those rows."""
     wanted = [name for fact in facts for name in payment_facts.names(fact)]
     found = await conn.fetch(
@@ -263,6 +279,7 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime
     rows = {(r["customer_id"], r["id"]): payment_facts.row_of(dict(r)) for r in locked}
     unmatched: list[PaymentFacts] = []
     unbound: list[tuple[Row, PaymentFacts]] = []
+    refunds: dict[int, list[RefundFact]] = {}
     # Sessions first: they name the intent that is theirs.
     for fact in sorted(facts, key=lambda fact: fact.session_id is None):
         known = [where[name] for name in payment_facts.names(fact) if name in where]
@@ -273,13 +290,14 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime
                 unbound.append((rows[key], fact))
             continue
         rows[key] = payment_facts.merged(rows[key], fact)
+        refunds.setdefault(key[1], []).extend(fact.refunds)
         refs = {
             "session": fact.session_id,
             "intent": fact.payment_intent_id,
             "charge": fact.charge_id,
         }
         await _add_refs(conn, fact.provider, refs, *key)
-    return Merged(list(rows.values()), unmatched, unbound)
+    return Merged(list(rows.values()), unmatched, unbound, refunds)
 
 
 async def save(conn: Connection, row: Row) -> None:
@@ -298,7 +316,21 @@ async def save(conn: Connection, row: Row) -> None:
         row.receipt_url,
         row.completed_at,
         row.mismatch,
+        row.refunded_minor,
+        row.refund_pending_minor,
     )
+
+
+async def reserve_refund(conn: Connection, payment: Payment, amount_minor: int) -> bool:
+    """Set an amount aside for a refund and lock the payment; false when it is more than is left."""
+    reserved = await conn.fetchval(RESERVE, payment.customer_id, payment.id, amount_minor)
+    return reserved is not None
+
+
+async def find_payment(conn: Connection, payment_id: int) -> Payment | None:
+    """A payment of any customer's, by its number."""
+    row = await conn.fetchrow(FIND_BY_REF, "bursar", "payment", str(payment_id))
+    return _payment(row) if row else None
 
 
 async def get_payment(conn: Connection, customer_id: int, payment_id: int) -> Payment:

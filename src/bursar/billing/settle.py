@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bursar import failpoints
-from bursar.billing import cases, credits, payments
-from bursar.billing.payment_facts import Row, excess_minor, lacks_facts, mismatch
+from bursar.billing import cases, credits, payments, reversals
+from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
+from bursar.billing.payments import Merged
 from bursar.db.connections import Connection
 from bursar.money import format_money
 from bursar.providers.port import PaymentFacts
@@ -21,11 +22,13 @@ from bursar.providers.port import PaymentFacts
 class FactsMissing(Exception):
     """An effect needs what no message has told yet: roll back, fetch, and settle again."""
 
-    def __init__(self, row: Row, payment_intent_id: str | None) -> None:
-        super().__init__(f"payment {row.id} lacks facts")
-        self.session_id = row.session_id
+    def __init__(
+        self, session_id: str | None, payment_intent_id: str | None, reference: str | None
+    ) -> None:
+        super().__init__(f"facts of {reference or payment_intent_id} are missing")
+        self.session_id = session_id
         self.payment_intent_id = payment_intent_id
-        self.reference = row.reference
+        self.reference = reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +47,62 @@ async def settle(
     Raises FactsMissing, unless `fetched` says that the provider was asked and told no more: then
     what is missing is a mismatch.
     """
-    merged = await payments.merge(conn, facts, at=at)
-    lacking = [(row, row.payment_intent_id) for row in merged.rows if lacks_facts(row)]
-    lacking += [(row, fact.payment_intent_id) for row, fact in merged.unbound]
-    if lacking and not fetched:
-        raise FactsMissing(*lacking[0])
+    merged = await payments.merge(conn, facts)
+    if not fetched:
+        _ask_for_missing(merged, facts)
+    await _apply(conn, merged, at=at)
+    strays = [fact for fact in merged.unmatched if _money(fact)]
+    await cases.open_cases(conn, [_unmatched(fact) for fact in strays], at=at)
+    failpoints.reach("work.after_effect")
+    return Settled([row.id for row in merged.rows], len(strays))
+
+
+async def refresh(conn: Connection, customer_id: int, payment_id: int, *, at: datetime) -> None:
+    """Post what a payment's own rows ask for, when we changed them and no message did."""
+    await _apply(conn, await payments.lock(conn, customer_id, payment_id), at=at)
+
+
+async def _apply(conn: Connection, merged: Merged, *, at: datetime) -> None:
+    """Judge the merged rows, write them back and post all that follows from them."""
     granted = await credits.granted(conn, merged.rows)
-    rows = [_judged(row, granted=bool(granted.get(row.id))) for row in merged.rows]
+    judged = [_judged(row, granted=bool(granted.get(row.id))) for row in merged.rows]
+    told = merged.refunds
+    taken = [await reversals.merge(conn, row, told.get(row.id, []), at=at) for row in judged]
+    rows = [sums.row for sums in taken]
     for row in rows:
         await payments.save(conn, row)
     await credits.grant(conn, rows, granted, at=at)
-    strays = [fact for fact in merged.unmatched if _money(fact)]
+    await credits.take_back(conn, taken, at=at)
     openings = [case for row in rows for case in _cases(row)]
-    openings += [_unmatched(fact) for fact in strays]
+    openings += [_overdrawn(sums) for sums in taken if sums.excess_minor]
     await cases.open_cases(conn, openings, at=at)
-    failpoints.reach("work.after_effect")
-    return Settled([row.id for row in rows], len(strays))
+
+
+def _ask_for_missing(merged: Merged, facts: Sequence[PaymentFacts]) -> None:
+    """Raise FactsMissing when something that an effect needs was not told yet."""
+    for row in merged.rows:
+        if lacks_facts(row):
+            raise FactsMissing(row.session_id, row.payment_intent_id, row.reference)
+    for row, fact in merged.unbound:
+        raise FactsMissing(row.session_id, fact.payment_intent_id, row.reference)
+    for fact in facts:
+        # A refund may come before anything else is known of its payment.
+        if fact.incomplete or (fact in merged.unmatched and fact.refunds):
+            raise FactsMissing(fact.session_id, fact.payment_intent_id, fact.reference)
+
+
+def _overdrawn(sums: Sums) -> cases.Opening:
+    row = sums.row
+    return cases.Opening(
+        kind="excess",
+        reference=f"refunds:{row.id}",
+        customer_id=row.customer_id,
+        payment_id=row.id,
+        amount_minor=sums.excess_minor,
+        currency=row.currency,
+        summary=f"{format_money(sums.excess_minor, row.currency)} more went back than was taken.",
+        detail={"facts": dict(row.facts)},
+    )
 
 
 def _judged(row: Row, *, granted: bool) -> Row:

@@ -211,8 +211,33 @@ INVARIANTS: tuple[Invariant, ...] = (
             and r.kind = 'refund'
         group by p.customer_id, p.id
         having p.refunded_minor + p.refund_pending_minor > p.captured_minor
-            or p.refunded_minor <>
-                coalesce(sum(r.amount_minor) filter (where r.state = 'settled'), 0)
+            or p.refunded_minor <> least(p.captured_minor,
+                coalesce(sum(r.amount_minor) filter (where r.state = 'settled'), 0))
+        """,
+    ),
+    Invariant(
+        "refunds_take_credits_back",
+        "What went back of a payment took its share of the credits it brought, rounded up.",
+        """
+        select customer_id, payment_id, given, taken, refunded_minor, captured_minor from (
+            select p.customer_id, p.id as payment_id, p.refunded_minor, p.captured_minor,
+                coalesce(sum(l.amount) filter (where l.type = 'purchase'), 0) as given,
+                coalesce(-sum(l.amount) filter (where l.type = 'refund'), 0) as taken
+            from payments p
+            left join ledger_postings l on l.customer_id = p.customer_id and l.payment_id = p.id
+            group by p.customer_id, p.id
+        ) x
+        where taken <> case when captured_minor = 0 then 0
+            else least(given, ceil(given * refunded_minor / captured_minor)) end
+        """,
+    ),
+    Invariant(
+        "held_for_refunds",
+        "Credits are held for a payment only while a refund of it is pending.",
+        """
+        select a.customer_id, a.source, a.balance from ledger_accounts a
+        join payments p on p.customer_id = a.customer_id and a.source = 'payment:' || p.id
+        where a.pool = 'held' and a.balance > 0 and p.refund_pending_minor = 0
         """,
     ),
     Invariant(
@@ -270,10 +295,12 @@ INVARIANTS: tuple[Invariant, ...] = (
             from holds h join hold_legs l on l.customer_id = h.customer_id and l.hold_id = h.id
             group by h.customer_id, h.unit
             union all
-            select customer_id, unit, 0 from ledger_accounts where pool = 'held'
+            select customer_id, unit, 0 from ledger_accounts
+            where pool = 'held' and source not like 'payment:%'
         ) h
         left join ledger_accounts a
             on a.customer_id = h.customer_id and a.unit = h.unit and a.pool = 'held'
+            and a.source not like 'payment:%'
         group by h.customer_id, h.unit
         having sum(h.amount) <> coalesce(max(a.balance), 0)
         """,

@@ -1,4 +1,5 @@
-"""Postings to the ledger. Owns the call of `ledger_post`; the rules of locking are written there.
+"""Postings to the ledger. Owns the calls of `ledger_post` and `ledger_give_back`; the rules of
+locking are written there.
 
 Takes a sequence: one request is a list of one. All postings of a database transaction go in one
 call, so that customers are locked in one order and a deadlock can't be built.
@@ -31,6 +32,12 @@ Outcome = Literal["posted", "repeated", "reused", "refused"]
 POST = """
 select ordinal, outcome, posting_id, balance
 from ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+order by ordinal
+"""
+
+GIVE_BACK = """
+select ordinal, outcome, posting_id, balance, returnable
+from ledger_give_back($1, $2, $3, $4, $5, $6, $7, $8, $9)
 order by ordinal
 """
 
@@ -106,6 +113,61 @@ async def post(conn: Connection, postings: Sequence[Posting], *, at: datetime) -
     ]
     rows = await conn.fetch(POST, at, *columns)
     return [Posted(row["outcome"], row["posting_id"], row["balance"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBack:
+    """A use to give back: `amount` of it in smallest parts, or all that is left of it (None)."""
+
+    customer_id: int
+    posting_id: int
+    amount: int | None
+    cause: Cause
+    request_hash: bytes | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What became of it; `unknown` when the customer has no such use.
+
+    `returnable` is what was left of the use before, None where nobody had to look.
+    """
+
+    outcome: Outcome | Literal["unknown"]
+    posting_id: int | None
+    balance: int | None
+    returnable: int | None
+
+
+async def give_back(
+    conn: Connection, wanted: Sequence[GiveBack], *, at: datetime
+) -> list[GivenBack]:
+    """Give uses back to the accounts they came from, each at most once by its cause.
+
+    `at` is the business time. Answers come in the order given; a refused one leaves the others
+    standing.
+    """
+    if not wanted:
+        return []
+    for one in wanted:
+        if one.amount is not None and not 1 <= one.amount <= AMOUNT_MAX:
+            raise ValueError(f"giving back {one.amount} is out of bounds")
+    columns: list[list[object]] = [
+        [w.customer_id for w in wanted],
+        [w.posting_id for w in wanted],
+        [w.amount for w in wanted],
+        [w.cause.kind for w in wanted],
+        [w.cause.id for w in wanted],
+        [w.cause.purpose for w in wanted],
+        [w.request_hash for w in wanted],
+        [w.description for w in wanted],
+    ]
+    rows = await conn.fetch(GIVE_BACK, at, *columns)
+    return [
+        GivenBack(row["outcome"], row["posting_id"], row["balance"], row["returnable"])
+        for row in rows
+    ]
 
 
 async def posted_for_payments(

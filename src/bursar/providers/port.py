@@ -22,6 +22,10 @@ PaymentState = Literal[
 ]
 
 
+ReversalState = Literal["pending", "settled", "released"]
+RefundReason = Literal["duplicate", "fraudulent", "requested_by_customer"]
+
+
 class Unusable(Exception):
     """An authentic message that can't be read, or is another account's or mode's: quarantine."""
 
@@ -63,6 +67,18 @@ class Totals:
     total_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class RefundFact:
+    """One refund as the provider has it. `reference` is ours, if we asked for it."""
+
+    provider_ref: str
+    reference: str | None
+    amount_minor: int
+    state: ReversalState
+    at: datetime
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFacts:
     """What one message or answer says of one payment. None means: it says nothing of that."""
@@ -86,6 +102,9 @@ class PaymentFacts:
     failure: str | None = None
     receipt_url: str | None = None
     session_url: str | None = None
+    refunds: tuple[RefundFact, ...] = ()
+    incomplete: bool = False
+    """Whether the message says that something happened, but not what: the provider is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +160,16 @@ class OpenedCheckout:
     url: str
     expires_at: datetime
     payment_intent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Money to give back. `reference` is also the idempotency key, for ever."""
+
+    reference: str
+    payment_intent_id: str
+    amount_minor: int
+    reason: RefundReason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +242,9 @@ class Provider(Protocol):
 
     async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
         """Open a hosted checkout, once for each reference."""
+
+    async def create_refund(self, order: RefundOrder) -> PaymentFacts:
+        """Give money back, once for each reference; returns the facts of its payment."""
 
     async def put_product(self, order: ProductOrder) -> None:
         """Make a product, or bring the one under that id up to date."""

@@ -6,12 +6,15 @@ Never knows a resource: those export routes.
 
 from __future__ import annotations
 
+import asyncio
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
+from bursar_sandbox import connections
 from bursar_sandbox.recording import Recorder
 from bursar_sandbox.store import Store, Transaction
 from bursar_sandbox.stripe import auth, expand, forms, idempotency, timers
@@ -30,7 +33,7 @@ _NOT_SAVED = frozenset({400, 401, 404, 409, 429})
 class Request:
     """What came in, before anybody knows whether it is good."""
 
-    __slots__ = ("body", "headers", "id", "method", "path", "query")
+    __slots__ = ("body", "fault", "headers", "id", "method", "path", "query")
 
     def __init__(self, scope: Scope) -> None:
         self.id = new_id("req", 14)
@@ -41,6 +44,7 @@ class Request:
             name: value.decode("latin-1") for name, value in scope["headers"]
         }
         self.body = b""
+        self.fault = ""
 
     @property
     def key(self) -> str | None:
@@ -82,6 +86,10 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        request.fault = self._store.faults.for_call(request.method, request.path)
+        if request.fault == "api_timeout":
+            await self._hang_up(scope, receive)
+            return
         key = request.key
         if key is not None and key in self._in_use:
             await _read_body(receive)
@@ -93,6 +101,9 @@ class Api:
                 answer = await self._answer(request, receive)
             finally:
                 self._in_use.discard(key or "")
+        if request.fault == "api_timeout_after":
+            await self._hang_up(scope, receive)
+            return
         self._recorder.response(request.method, request.path, answer.status, answer.body)
         await _send(send, request, answer)
 
@@ -101,12 +112,23 @@ class Api:
             request.body = await _read_body(receive)
             if request.path.startswith("/v1/"):
                 auth.check(request.headers.get(b"authorization"))
+            if request.fault == "api_500":
+                raise _OUT_OF_ORDER
             route, ids = self._find(request)
             if request.key is not None:
                 idempotency.check_key(request.key)
             return self._run(request, route, ids)
         except StripeError as error:
             return _refusal(request, error)
+
+    async def _hang_up(self, scope: Scope, receive: Receive) -> None:
+        """Say nothing for a while, or until the caller has had enough, and close the connection."""
+        faults = self._store.faults.faults
+        with suppress(TimeoutError):
+            async with asyncio.timeout(faults.timeout_seconds if faults else 0):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        await connections.hang_up(scope)
 
     def _find(self, request: Request) -> tuple[Route, tuple[str, ...]]:
         node = self._tree
@@ -140,6 +162,8 @@ class Api:
                     if saved is not None:
                         return Answer(saved.status, saved.body, saved.request_id)
                 answer = _perform(tx, request, route, ids)
+                if request.fault == "api_500_after" and answer.status == 200:
+                    answer = Answer(500, _body_of(request, _OUT_OF_ORDER))
                 _save(tx, request, answer)
                 return answer
         except StripeError:
@@ -153,6 +177,11 @@ class Api:
             return answer
 
 
+_OUT_OF_ORDER = StripeError(
+    "Sorry! Something went wrong on our end, on purpose: the sandbox has been told to fail.",
+    status=500,
+    kind="api_error",
+)
 _OUR_FAULT = StripeError(
     "The sandbox made a mistake of its own. Its standard error output has the trace.",
     status=500,

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Mount, Route
 
 from bursar_sandbox import control
 from bursar_sandbox.delivery import Deliverer
@@ -88,7 +89,12 @@ def create_app(settings: Settings) -> Starlette:
         recorder.close()
 
     prepare()
-    routes: list[BaseRoute] = [Mount("/v1", app=api), *control.routes, *page_routes]
+    routes: list[BaseRoute] = [
+        Mount("/v1", app=api),
+        *control.routes,
+        *page_routes,
+        Route("/", lambda request: RedirectResponse("/_sandbox/", 303)),
+    ]
     app = Starlette(routes=routes, lifespan=lifespan)
     # What no route knows is answered as the API answers it, whatever the address.
     app.router.default = api

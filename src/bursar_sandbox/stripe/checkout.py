@@ -174,8 +174,12 @@ def _intent(tx: Transaction, session: dict[str, Any], details: dict[str, Any]) -
     intent.update(wanted)
     intent["payment_method_types"] = session["payment_method_types"]
     intent["payment_method_options"] = intents.options_for(session["payment_method_types"])
-    if session["payment_method_options"].get("card", {}).get("capture_method"):
+    card = session["payment_method_options"].get("card", {})
+    if card.get("capture_method"):
         intent["capture_method"] = "manual"
+    if card.get("request_three_d_secure"):
+        shown = intent["payment_method_options"]["card"]
+        shown["request_three_d_secure"] = card["request_three_d_secure"]
     keeps = session["customer_creation"] == "always" or intent["setup_future_usage"]
     if session["customer"] is None and keeps:
         customer = customers.add(

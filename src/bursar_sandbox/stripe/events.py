@@ -5,11 +5,11 @@ Owns the event object. Never sends anything: `bursar_sandbox.delivery` does, aft
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import orjson
 
+from bursar_sandbox import deliveries
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import records
 from bursar_sandbox.stripe.ids import new_id
@@ -27,7 +27,7 @@ def emit(
     if previous is not None:
         data["previous_attributes"] = previous
     listeners = _listeners(tx, kind)
-    event = {
+    event: dict[str, Any] = {
         "id": new_id("evt"),
         "object": "event",
         "api_version": API_VERSION,
@@ -40,11 +40,7 @@ def emit(
     }
     records.insert(tx, event)
     for endpoint_id in listeners:
-        tx.execute(
-            "INSERT INTO deliveries (event_id, endpoint_id, next_at) VALUES (?, ?, ?)",
-            (event["id"], endpoint_id, time.time()),
-        )
-        tx.owed = True
+        deliveries.owe(tx, event["id"], endpoint_id)
     return str(event["id"])
 
 

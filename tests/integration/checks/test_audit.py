@@ -39,6 +39,9 @@ FAULTS = {
     "payments_are_found": "delete from provider_refs where kind = 'intent'",
     "mismatches_are_cases": "update payments set mismatch = 'another price'",
     "reversals_fit": "update payments set refunded_minor = 1",
+    "refunds_take_credits_back": "update payments set refunded_minor = 500",
+    "held_for_refunds": "insert into ledger_accounts (customer_id, unit, pool, source, balance,"
+    " created_at) select customer_id, 'credit', 'held', 'payment:' || id, 5, now() from payments",
     "events_are_stored": "delete from inbox_states",
     "open_events_are_queued": "delete from inbox_queue",
     "dead_events_are_cases": "update inbox_states set state = 'dead'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from bursar.billing.payments import Payment, Status
+from bursar.billing.reversals import Reversal
+from bursar.providers.port import ReversalState
 
 SessionStatus = Literal["open", "complete", "expired"]
 
@@ -66,13 +69,28 @@ class CheckoutAnswer(Answer):
     expires_at: datetime | None
 
 
+RefundStatus = Literal["pending", "succeeded", "failed"]
+
+
 class RefundAnswer(Answer):
-    """Money that went back."""
+    """Money that went back, or is about to."""
 
     refund_id: int
     amount: int
-    status: Literal["pending", "settled", "released"]
+    status: RefundStatus
+    reason: str | None
     created_at: datetime
+
+
+class RefundMadeAnswer(Answer):
+    """A refund that was asked for, and what it did to credits (in the unit's smallest parts)."""
+
+    refund_id: int
+    payment_id: int
+    amount: int
+    status: RefundStatus
+    credits_reversed: int
+    owed: int
 
 
 class PaymentAnswer(Answer):
@@ -154,6 +172,13 @@ class TransactionsAnswer(Answer):
     next_cursor: str | None
 
 
+class UseAnswer(Answer):
+    """Credits were used, or given back; `balance` is what can be spent after it."""
+
+    transaction_id: int
+    balance: int
+
+
 class ReceivedAnswer(Answer):
     """The webhook is stored; what it means is worked off by us."""
 
@@ -172,7 +197,14 @@ def answer(model: BaseModel, *, headers: dict[str, str] | None = None) -> Respon
     return Response(content, 200, headers, media_type="application/json")
 
 
-def payment_answer(payment: Payment) -> PaymentAnswer:
+REFUND_STATUS: dict[ReversalState, RefundStatus] = {
+    "pending": "pending",
+    "settled": "succeeded",
+    "released": "failed",
+}
+
+
+def payment_answer(payment: Payment, reversals: Sequence[Reversal]) -> PaymentAnswer:
     """A payment in the words of the API."""
     return PaymentAnswer(
         id=payment.id,
@@ -191,7 +223,17 @@ def payment_answer(payment: Payment) -> PaymentAnswer:
         description=payment.description,
         created_at=payment.created_at,
         completed_at=payment.completed_at,
-        refunds=[],
+        refunds=[
+            RefundAnswer(
+                refund_id=reversal.id,
+                amount=reversal.amount_minor,
+                status=REFUND_STATUS[reversal.state],
+                reason=reversal.reason,
+                created_at=reversal.created_at,
+            )
+            for reversal in reversals
+            if reversal.kind == "refund"
+        ],
         receipt_url=payment.receipt_url,
     )
 

@@ -19,6 +19,8 @@ from bursar.entrypoints.api import (
     people,
     problems,
     reference,
+    refunds,
+    uses,
     webhooks,
 )
 from bursar.entrypoints.api.metrics import Metrics
@@ -62,8 +64,8 @@ def create_app(wiring: Wiring) -> FastAPI:
     )
     addresses.register()
     # The busiest first: the router tries them in this order.
-    app.router.routes.extend(webhooks.routes(wiring, metrics))
-    for room in (credits, checkouts, payments, packages, people, health, reference):
+    app.router.routes.extend([*webhooks.routes(wiring, metrics), *uses.routes(wiring)])
+    for room in (credits, uses, checkouts, payments, refunds, packages, people, health, reference):
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(Requests, metrics=metrics, https_only=wiring.settings.mode == "live")

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from bursar import errors
 from bursar.access import idempotency, limits
-from bursar.access.idempotency import Key, Replay, Resumed
-from bursar.billing import checkouts, payments
+from bursar.access.idempotency import Key
+from bursar.billing import checkouts, payments, reversals
 from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.entrypoints.api import redirects
@@ -27,6 +27,7 @@ from bursar.entrypoints.api.answers import (
 )
 from bursar.entrypoints.api.bodies import body_of
 from bursar.entrypoints.api.callers import Caller, idempotency_key, user_caller
+from bursar.entrypoints.api.once import once
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.requests import CheckoutRequest
 from bursar.entrypoints.api.state import api_of
@@ -39,9 +40,6 @@ router = APIRouter(tags=["checkout"])
 
 LIMIT_SCOPE = "checkout"
 SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
-
-# With these the outcome is open, and the same intent is asked about again under the same key.
-OPEN_OUTCOMES = (errors.ProviderUnavailable, errors.ProviderUnknown, errors.Unavailable)
 
 User = Annotated[Caller, Depends(user_caller)]
 
@@ -78,30 +76,16 @@ async def _open_once(
     wiring: Wiring, adapter: Provider, order: Order, caller: Caller, key: Key
 ) -> Response:
     """Open under a client's key: the first answer is kept, a refusal leaves the key free."""
-    async with wiring.db.transaction() as conn:
-        claim = await idempotency.claim(conn, key)
-    if isinstance(claim, Replay):
-        headers = {"Idempotent-Replayed": "true"}
-        return Response(claim.response, claim.status, headers, media_type="application/json")
-    resume = claim.reference if isinstance(claim, Resumed) else None
-    try:
+
+    async def work(resume: str | None) -> CheckoutAnswer:
         if resume is None:
             await _count(wiring, caller)
         payment = await checkouts.open(
             wiring.db, adapter, order, clock=wiring.clock, key=key, resume=resume
         )
-    except OPEN_OUTCOMES:
-        async with wiring.db.transaction() as conn:
-            await idempotency.suspend(conn, key, lease=claim.lease)
-        raise
-    except errors.Error:
-        async with wiring.db.transaction() as conn:
-            await idempotency.release(conn, key, lease=claim.lease)
-        raise
-    response = answer(_opened(payment))
-    async with wiring.db.transaction() as conn:
-        await idempotency.complete(conn, key, response.status_code, bytes(response.body))
-    return response
+        return _opened(payment)
+
+    return await once(wiring.db, key, work)
 
 
 async def _count(wiring: Wiring, caller: Caller) -> None:
@@ -173,12 +157,14 @@ async def get_checkout(
     ) as error:
         # What we know is true and is answered; the webhook tells us the rest.
         log.warning("checkout not synced", payment_id=found.id, code=error.code)
+    async with wiring.db.connection() as conn:
+        back = await reversals.list_for_payments(conn, found.customer_id, [found.id])
     status = session_status(found)
     return answer(
         CheckoutStateAnswer(
             session_id=session_id,
             session_status=status,
             url=found.session_url if status == "open" else None,
-            payment=payment_answer(found),
+            payment=payment_answer(found, back.get(found.id, [])),
         )
     )

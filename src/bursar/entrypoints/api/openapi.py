@@ -14,18 +14,22 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bursar.entrypoints.api import problems, requests
-from bursar.entrypoints.api.answers import ReceivedAnswer
+from bursar.entrypoints.api.answers import ReceivedAnswer, UseAnswer
 from bursar.providers.port import PROVIDER_NAMES
 
 BODIES: tuple[type[BaseModel], ...] = (
     requests.UserRequest,
     requests.SessionRequest,
     requests.CheckoutRequest,
+    requests.RefundRequest,
+    requests.UseRequest,
+    requests.ReverseRequest,
 )
 
 WHY = {
     400: "Broken JSON, or a header that can't be read.",
     401: "No valid key.",
+    402: "The balance does not cover it.",
     403: "The key's kind may not do this.",
     404: "There is no such object, or it belongs to somebody else.",
     409: "The object's state, or the provider, does not allow this.",
@@ -54,20 +58,24 @@ def described(
     acting: bool = False,
     body: type[BaseModel] | None = None,
     idempotent: bool = False,
+    key_required: bool = False,
 ) -> dict[str, Any]:
     """The arguments of a route's decorator for what FastAPI can't see by itself.
 
-    `acting`: the route is for a user, so a service key names one.
+    `acting`: the route is for a user, so a service key names one. `idempotent`: it takes an
+    Idempotency-Key, and with `key_required` nothing goes without one.
     """
     statuses = {*refusals, *(SIGNED_IN if signed_in else ()), *(WITH_BODY if body else ())}
     if acting:
         statuses |= {404, 422}
-    headers = [*(ACTING if acting else ()), *((KEY,) if idempotent else ())]
+    headers = [_header(*header) for header in ACTING] if acting else []
+    if idempotent or key_required:
+        headers.append(_header(*KEY, required=key_required))
     extra: dict[str, Any] = {}
     if signed_in:
         extra["security"] = [{"key": []}]
     if headers:
-        extra["parameters"] = [_header(*header) for header in headers]
+        extra["parameters"] = headers
     if body is not None:
         schema = {"$ref": f"#/components/schemas/{body.__name__}"}
         extra["requestBody"] = {
@@ -80,12 +88,12 @@ def described(
     }
 
 
-def _header(name: str, description: str, length: int) -> dict[str, Any]:
+def _header(name: str, description: str, length: int, *, required: bool = False) -> dict[str, Any]:
     schema = {"type": "string", "minLength": 1, "maxLength": length}
     return {
         "name": name,
         "in": "header",
-        "required": False,
+        "required": required,
         "description": description,
         "schema": schema,
     }
@@ -161,6 +169,24 @@ def _webhook(name: str) -> dict[str, Any]:
     return {"post": operation}
 
 
+def _use() -> dict[str, Any]:
+    """The description of the address where credits are used, which is a bare endpoint, too."""
+    told = described(body=requests.UseRequest, acting=True, key_required=True, refusals=(402,))
+    used = {
+        "description": "Used, now or by an earlier request under this key.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/UseAnswer"}}},
+    }
+    refusals = {str(status): refusal for status, refusal in told["responses"].items()}
+    operation = {
+        "tags": ["credits"],
+        "summary": "Use credits",
+        "operationId": "use_credits",
+        **told["openapi_extra"],
+        "responses": {"200": used, **refusals},
+    }
+    return {"post": operation}
+
+
 def make(app: FastAPI) -> dict[str, Any]:
     """The whole description of `app`."""
     schema = get_openapi(
@@ -173,6 +199,7 @@ def make(app: FastAPI) -> dict[str, Any]:
     )
     parts |= bodies["$defs"]
     parts["ReceivedAnswer"] = ReceivedAnswer.model_json_schema()
+    parts["UseAnswer"] = UseAnswer.model_json_schema()
     parts["Problem"] = PROBLEM
     # FastAPI adds its own shape of 422 to every route with a path parameter; ours is declared.
     parts.pop("HTTPValidationError", None)
@@ -183,6 +210,7 @@ def make(app: FastAPI) -> dict[str, Any]:
                 del operation["responses"]["422"]
     schema["paths"]["/api/{provider}/webhook"] = _webhook("receive_webhook")
     schema["paths"]["/api/webhooks/{provider}"] = _webhook("receive_webhook_alias")
+    schema["paths"]["/api/credits/use"] = _use()
     schema["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "A user, service or admin key."}
     }

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bursar import errors
-from bursar.billing import payments
+from bursar.billing import payments, reversals
 from bursar.entrypoints.api.answers import (
     PaymentAnswer,
     PaymentsAnswer,
@@ -32,8 +32,11 @@ async def _list(request: Request, caller: Caller, page: Page, provider: str | No
         rows = await payments.list_payments(
             conn, caller.customer_id, provider=provider, before=page.before, limit=page.limit + 1
         )
-    shown, cursor = cut(rows, page.limit)
-    return answer(PaymentsAnswer(data=[payment_answer(row) for row in shown], next_cursor=cursor))
+        shown, cursor = cut(rows, page.limit)
+        ids = [row.id for row in shown]
+        back = await reversals.list_for_payments(conn, caller.customer_id, ids)
+    data = [payment_answer(row, back.get(row.id, [])) for row in shown]
+    return answer(PaymentsAnswer(data=data, next_cursor=cursor))
 
 
 async def _get(request: Request, caller: Caller, text: str, provider: str | None) -> Response:
@@ -43,9 +46,10 @@ async def _get(request: Request, caller: Caller, text: str, provider: str | None
         raise missing
     async with api_of(request).wiring.db.connection() as conn:
         payment = await payments.get_payment(conn, caller.customer_id, payment_id)
+        back = await reversals.list_for_payments(conn, caller.customer_id, [payment_id])
     if provider is not None and payment.provider != provider:
         raise missing
-    return answer(payment_answer(payment))
+    return answer(payment_answer(payment, back.get(payment_id, [])))
 
 
 @router.get("/api/payments", response_model=PaymentsAnswer, **described(acting=True))

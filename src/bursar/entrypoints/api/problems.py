@@ -57,6 +57,9 @@ RULES: Mapping[str, Rule] = {
     "idempotency_key_invalid": Rule(
         400, "An Idempotency-Key is 1 to 255 printable ASCII characters, sent once."
     ),
+    "idempotency_key_required": Rule(
+        400, "This request moves credits or money: send an Idempotency-Key."
+    ),
     "host_invalid": Rule(400, "The Host header names no host of this server."),
     "https_required": Rule(403, "Use HTTPS; what was sent in the clear may have been read."),
     "method_not_allowed": Rule(405, "The address exists, but not with this method."),

@@ -49,6 +49,14 @@ UserId = Annotated[Line, Field(min_length=1, max_length=128)]
 Currency = Annotated[
     str, Field(pattern="^[a-z]{3}$", description="Lower-case ISO code, such as usd.")
 ]
+UnitName = Annotated[
+    str,
+    Field(pattern="^[a-z][a-z0-9_-]{0,39}$", description="By default the unit that has a rate."),
+]
+Credits = Annotated[
+    int, Field(ge=1, le=AMOUNT_MAX, description="Credits in the unit's smallest part.")
+]
+Description = Annotated[Line, Field(min_length=1, max_length=500)]
 MetadataValue = Annotated[str, Field(max_length=500)]
 
 
@@ -72,6 +80,17 @@ class SessionRequest(Sent):
     user_id: UserId
 
 
+class RefundRequest(Sent):
+    """A refund: of all that is left, or of a part. `force` refunds also what was spent."""
+
+    payment_id: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = Field(
+        None, description="In minor units; all that is left without it."
+    )
+    reason: Literal["duplicate", "fraudulent", "requested_by_customer"] | None = None
+    force: bool = False
+
+
 class CheckoutRequest(Sent):
     """What to buy: exactly one of `package`, `plan`, `price_id` and `amount`."""
 
@@ -85,7 +104,7 @@ class CheckoutRequest(Sent):
     )
     quantity: int = Field(1, ge=1, le=QUANTITY_MAX)
     currency: Currency | None = None
-    description: Annotated[Line, Field(min_length=1, max_length=500)] | None = None
+    description: Description | None = None
     coupon: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     capture_method: Literal["manual"] | None = None
     success_url: Annotated[str, Field(max_length=2048)] | None = Field(
@@ -110,3 +129,18 @@ class CheckoutRequest(Sent):
         if self.amount is not None and self.quantity != 1:
             raise PydanticCustomError("quantity_invalid", "An amount is bought once")
         return self
+
+
+class UseRequest(Sent):
+    """What is used up."""
+
+    amount: Credits
+    description: Description | None = None
+    unit: UnitName | None = None
+
+
+class ReverseRequest(Sent):
+    """What of a use is given back; all that is left of it, unless `amount` says less."""
+
+    amount: Credits | None = None
+    description: Description | None = None

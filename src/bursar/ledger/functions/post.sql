@@ -5,12 +5,15 @@
 --             repeated  its cause had made it before, with the same request: `balance` is the one
 --                       that stood after it then
 --             reused    its cause belongs to a posting of another request: nothing was made
---             refused   a use that the spendable balance does not cover: nothing was made
+--   refused   a use that the spendable balance does not cover, a hold or a release of nothing:
+--             nothing was made
 --
 -- amount > 0 gives: into (pool, source), after the customer's debt has been paid if the type is
--- `purchase`. amount < 0 of type `usage` takes by the order of use (plan, bonus, purchased; the
--- soonest to expire first). Any other amount < 0 takes from (pool, source) what is there, and books
--- the rest as a debt whose source is the cause.
+-- `purchase` or `refund` (what a failed refund gives back). amount < 0 of type `usage` takes by the
+-- order of use (plan, bonus, purchased; the soonest to expire first). Type `hold` moves from the
+-- purchased credits what is there, at most -amount, into the pool `held` under `source`; type
+-- `release` moves up to amount of it back, and pays debt first. Any other amount < 0 takes from
+-- (pool, source) what is there, and books the rest as a debt whose source is the cause.
 --
 -- Locks first, in customer order; then reads; then writes. Each statement of a volatile function
 -- has a snapshot of its own under READ COMMITTED, so what is read after the lock is the truth.
@@ -72,6 +75,23 @@ begin
 
         posting := nextval(pg_get_serial_sequence('ledger_postings', 'id'));
         rest := abs(p_amount[i]);
+        if p_type[i] in ('hold', 'release') then
+            -- Only what is there can move: nothing is owed for want of a hold.
+            select least(rest, coalesce(max(a.balance), 0)) into rest from ledger_accounts a
+            where a.customer_id = p_customer[i] and a.unit = p_unit[i]
+                and a.pool = case p_type[i] when 'hold' then 'purchased' else 'held' end
+                and a.source = case p_type[i] when 'hold' then '' else p_source[i] end;
+            if rest = 0 then
+                posting_id := null;
+                balance := spendable;
+                outcome := 'refused';
+                return next;
+                continue;
+            end if;
+            p_amount[i] := sign(p_amount[i]) * rest;
+            perform ledger_move(p_customer[i], posting, ledger_account(p_at, p_customer[i],
+                p_unit[i], 'held', p_source[i], null), -p_amount[i]);
+        end if;
         if p_type[i] = 'usage' then
             for account in
                 select a.id, a.balance from ledger_accounts a
@@ -87,8 +107,12 @@ begin
                 rest := rest - moved;
             end loop;
             spendable := spendable + p_amount[i];
+        elsif p_type[i] = 'hold' then
+            perform ledger_move(p_customer[i], posting,
+                ledger_account(p_at, p_customer[i], p_unit[i], 'purchased', '', null), -rest);
+            spendable := spendable - rest;
         elsif p_amount[i] > 0 then
-            if p_type[i] = 'purchase' then
+            if p_type[i] in ('purchase', 'refund', 'release') then
                 for account in
                     select a.id, a.balance from ledger_accounts a
                     where a.customer_id = p_customer[i] and a.unit = p_unit[i]
@@ -103,7 +127,8 @@ begin
             end if;
             if rest > 0 then
                 perform ledger_move(p_customer[i], posting,
-                    ledger_account(p_at, p_customer[i], p_unit[i], p_pool[i], p_source[i],
+                    ledger_account(p_at, p_customer[i], p_unit[i], p_pool[i],
+                        case p_type[i] when 'release' then '' else p_source[i] end,
                         p_expires[i]), rest);
             end if;
             spendable := spendable + case
@@ -126,9 +151,11 @@ begin
                         p_cause_kind[i] || ':' || p_cause_id[i], null), -rest);
             end if;
         end if;
-        house := ledger_account(p_at, 0, p_unit[i], 'house', p_type[i], null);
-        insert into ledger_entries (customer_id, posting_id, account_id, amount)
-        values (p_customer[i], posting, house, -p_amount[i]);
+        if p_type[i] not in ('hold', 'release') then
+            house := ledger_account(p_at, 0, p_unit[i], 'house', p_type[i], null);
+            insert into ledger_entries (customer_id, posting_id, account_id, amount)
+            values (p_customer[i], posting, house, -p_amount[i]);
+        end if;
         insert into ledger_postings
             (customer_id, id, unit, type, amount, balance_after, payment_id, description,
             created_at)

@@ -31,6 +31,7 @@ from bursar.providers.port import (
     ProductOrder,
     ProviderName,
     Received,
+    RefundOrder,
     Unusable,
 )
 from bursar.providers.stripe import signature, translate
@@ -143,6 +144,16 @@ class Stripe:
                 )
             )
             facts += _read(intent.to_dict(), lambda found: [translate.intent_answer(found)])
+        intent_id = payment_intent_id or next(
+            (f.payment_intent_id for f in facts if isinstance(f, PaymentFacts)), None
+        )
+        if intent_id is not None and any(
+            isinstance(fact, PaymentFacts) and fact.incomplete for fact in facts
+        ):
+            refunds = await _call(
+                self._client.v1.refunds.list_async({"payment_intent": intent_id, "limit": 100})
+            )
+            facts += _read(refunds.to_dict(), lambda found: translate.refunds_answer(found["data"]))
         return [fact for fact in facts if not isinstance(fact, Ignored)]
 
     async def create_customer(self, order: CustomerOrder) -> str:
@@ -187,6 +198,24 @@ class Stripe:
             expires_at=datetime.fromtimestamp(session.expires_at, UTC),
             payment_intent_id=opened.get("payment_intent"),
         )
+
+    async def create_refund(self, order: RefundOrder) -> PaymentFacts:
+        params: dict[str, Any] = {
+            "payment_intent": order.payment_intent_id,
+            "amount": order.amount_minor,
+            "metadata": {translate.REFUND_REFERENCE: order.reference},
+        }
+        if order.reason:
+            params["reason"] = order.reason
+        refund = await _call(
+            self._client.v1.refunds.create_async(cast("Any", params), _once(order.reference))
+        )
+        answer = refund.to_dict()
+        at = datetime.fromtimestamp(answer["created"], UTC)
+        [facts] = _read(answer, lambda found: [translate.refund_changed(found, at)])
+        if not isinstance(facts, PaymentFacts):
+            raise errors.ProviderUnknown()
+        return facts
 
     async def put_product(self, order: ProductOrder) -> None:
         fields: dict[str, Any] = {

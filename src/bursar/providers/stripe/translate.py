@@ -17,12 +17,25 @@ from bursar.providers.port import (
     Line,
     PaymentFacts,
     PaymentState,
+    RefundFact,
+    ReversalState,
     Totals,
     Unusable,
 )
 
 REFERENCE = "bursar_reference"
 """The metadata key under which our reference stands on session, intent and charge."""
+
+REFUND_REFERENCE = "bursar_refund"
+"""The same for a refund that we asked for."""
+
+REFUND_STATES: dict[str, ReversalState] = {
+    "pending": "pending",
+    "requires_action": "pending",
+    "succeeded": "settled",
+    "failed": "released",
+    "canceled": "released",
+}
 
 Object = Mapping[str, Any]
 
@@ -124,6 +137,50 @@ def charge_succeeded(charge: Object, at: datetime) -> Facts:
     )
 
 
+def charge_refunded(charge: Object, at: datetime) -> Facts:
+    """A charge of which something went back: it has the sum alone, so the refunds are listed."""
+    return PaymentFacts(
+        provider="stripe",
+        at=at,
+        reference=_reference(charge),
+        payment_intent_id=_id(charge.get("payment_intent")),
+        charge_id=_id(charge.get("id")),
+        currency=_currency(charge.get("currency")),
+        incomplete=True,
+    )
+
+
+def refund_changed(refund: Object, at: datetime) -> Facts:
+    """One refund, whoever asked for it."""
+    state = REFUND_STATES.get(str(refund.get("status")))
+    provider_ref = _id(refund.get("id"))
+    if state is None or provider_ref is None:
+        raise Unusable("payload_unparseable", f"refund status {refund.get('status')!r}"[:80])
+    metadata = refund.get("metadata")
+    told = metadata.get(REFUND_REFERENCE) if isinstance(metadata, dict) else None
+    fact = RefundFact(
+        provider_ref=provider_ref,
+        reference=_text(told),
+        amount_minor=_minor(refund.get("amount")),
+        state=state,
+        at=at,
+        reason=_text(refund.get("reason")),
+    )
+    return PaymentFacts(
+        provider="stripe",
+        at=at,
+        payment_intent_id=_id(refund.get("payment_intent")),
+        charge_id=_id(refund.get("charge")),
+        currency=_currency(refund.get("currency")),
+        refunds=(fact,) if fact.amount_minor else (),
+    )
+
+
+def refunds_answer(refunds: list[Object]) -> list[Facts]:
+    """Refunds as they were listed."""
+    return [refund_changed(refund, _time(refund.get("created"))) for refund in refunds]
+
+
 HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
     "checkout.session.completed": session_completed,
     "checkout.session.async_payment_succeeded": session_completed,
@@ -133,6 +190,11 @@ HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
     "payment_intent.payment_failed": intent_failed,
     "payment_intent.canceled": intent_canceled,
     "charge.succeeded": charge_succeeded,
+    "charge.refunded": charge_refunded,
+    "charge.refund.updated": refund_changed,
+    "refund.created": refund_changed,
+    "refund.updated": refund_changed,
+    "refund.failed": refund_changed,
 }
 """Stripe's event types that say something of a payment, and how each is read."""
 
@@ -188,6 +250,7 @@ def _intent(
         captured_minor=captured_minor,
         failure=failure,
         receipt_url=_text(charge.get("receipt_url")) if isinstance(charge, dict) else None,
+        incomplete=isinstance(charge, dict) and bool(charge.get("amount_refunded")),
     )
 
 

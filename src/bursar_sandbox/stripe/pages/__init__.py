@@ -1,20 +1,21 @@
-"""The pages a buyer sees when the sandbox plays Stripe, and the bank behind the card.
+"""The pages a buyer sees when the sandbox plays Stripe, and the one for who runs it.
 
-Owns the hosted payment page, the bank's page, receipts, and their styles and script. It never
-touches the API's routes, and it never charges anything itself: `bursar_sandbox.stripe.checkout`
-does.
+Owns the hosted payment page, the bank's page, receipts, the overview, and their styles and script.
+It never touches the API's routes, and it never charges anything itself:
+`bursar_sandbox.stripe.checkout` does.
 """
 
 from __future__ import annotations
 
 from starlette.routing import Route
 
-from bursar_sandbox.stripe.pages import bank, hosted, receipts, rendering
+from bursar_sandbox.stripe.pages import bank, hosted, overview, receipts, rendering
 
 page_routes = [
     *hosted.routes,
     *bank.routes,
     *receipts.routes,
+    *overview.routes,
     Route("/_sandbox/static/{name}", rendering.static_file, methods=["GET"]),
 ]
 

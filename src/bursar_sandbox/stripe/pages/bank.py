@@ -61,12 +61,13 @@ async def _go(request: Request, onward: Onward | None) -> Response:
 
 def _page(challenge: Challenge) -> Response:
     session = challenge.session or {"success_url": challenge.return_url}
+    brand = _BRANDS.get(challenge.brand, challenge.brand.title())
     values: dict[str, object] = {
         "action": f"/c/bank/{challenge.intent_id}",
         "method_id": challenge.method_id,
         "shop": shop_of(session),
         "amount": format_amount(challenge.amount, challenge.currency),
-        "card": f"{_BRANDS.get(challenge.brand, challenge.brand.title())} ending in {challenge.last4}",
+        "card": f"{brand} ending in {challenge.last4}",
         "code": CODE,
     }
     return rendering.page("bank.html", values, ways_out=[session["success_url"] or ""])

@@ -1,0 +1,45 @@
+"""Once for each Idempotency-Key: the first answer is kept, a refusal leaves the key free.
+
+For requests that begin an intent at a provider: a try that broke off is resumed by its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import Response
+
+from bursar import errors
+from bursar.access import idempotency
+from bursar.access.idempotency import Key, Replay, Resumed
+from bursar.db import Database
+from bursar.entrypoints.api.answers import Answer, answer
+
+# With these the outcome is open, and the same intent is asked about again under the same key.
+OPEN_OUTCOMES = (errors.ProviderUnavailable, errors.ProviderUnknown, errors.Unavailable)
+
+
+async def once(db: Database, key: Key, work: Callable[[str | None], Awaitable[Answer]]) -> Response:
+    """Do `work` under a claimed key. It is told the reference that an earlier try got to, if any.
+
+    Raises IdempotencyKeyInUse, IdempotencyKeyReused and whatever `work` raises.
+    """
+    async with db.transaction() as conn:
+        claim = await idempotency.claim(conn, key)
+    if isinstance(claim, Replay):
+        headers = {"Idempotent-Replayed": "true"}
+        return Response(claim.response, claim.status, headers, media_type="application/json")
+    try:
+        made = await work(claim.reference if isinstance(claim, Resumed) else None)
+    except OPEN_OUTCOMES:
+        async with db.transaction() as conn:
+            await idempotency.suspend(conn, key, lease=claim.lease)
+        raise
+    except errors.Error:
+        async with db.transaction() as conn:
+            await idempotency.release(conn, key, lease=claim.lease)
+        raise
+    response = answer(made)
+    async with db.transaction() as conn:
+        await idempotency.complete(conn, key, response.status_code, bytes(response.body))
+    return response

@@ -1,0 +1,163 @@
+"""Steers a running sandbox by HTTP: its clock, its faults, a fresh start, events on demand.
+
+Owns the calls that the command line makes. It never starts or stops a sandbox.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from bursar_sandbox import triggers
+from bursar_sandbox.triggers import Caller
+
+DEFAULT_KEY = "sk_test_bursar_sandbox"
+_TIMEOUT_SECONDS = 30.0
+_PATIENCE_SECONDS = 15.0
+_LOOK_SECONDS = 0.1
+
+EVENTS: tuple[str, ...] = tuple(sorted(triggers.SCENARIOS))
+"""The types of events that `trigger` can make happen."""
+
+
+class SandboxError(Exception):
+    """The sandbox did not do what it was asked; the text says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An endpoint of ours at the sandbox, with the secret that signs its webhooks."""
+
+    endpoint_id: str
+    secret: str
+
+
+def now(base_url: str) -> int:
+    """The sandbox's time, in seconds since 1970. Raises SandboxError."""
+    return int(_call(base_url, "GET", "/_sandbox/clock")["now"])
+
+
+def advance_clock(base_url: str, seconds: int) -> int:
+    """Move the sandbox's clock forward; returns its new time. Raises SandboxError."""
+    return int(_call(base_url, "POST", "/_sandbox/clock", {"advance": seconds})["now"])
+
+
+def faults(base_url: str) -> dict[str, Any]:
+    """The faults in force and how many calls and webhooks they have decided on."""
+    return _call(base_url, "GET", "/_sandbox/faults")
+
+
+def set_faults(base_url: str, **wanted: Any) -> dict[str, Any]:
+    """Let things go wrong from now on; the names are the fields of `faults.Faults`.
+
+    Raises SandboxError for a fault that there is not.
+    """
+    return _call(base_url, "POST", "/_sandbox/faults", wanted)
+
+
+def clear_faults(base_url: str) -> None:
+    """Let everything go as it should again. Raises SandboxError."""
+    _call(base_url, "DELETE", "/_sandbox/faults")
+
+
+def reset(base_url: str) -> None:
+    """Forget every object, event and fault, and the clock's offset. Raises SandboxError."""
+    _call(base_url, "POST", "/_sandbox/reset")
+
+
+def deliveries(base_url: str, limit: int = 100) -> list[dict[str, Any]]:
+    """The latest deliveries of webhooks, newest first. Raises SandboxError."""
+    found: list[dict[str, Any]] = _call(base_url, "GET", f"/_sandbox/deliveries?limit={limit}")[
+        "data"
+    ]
+    return found
+
+
+def resend(base_url: str, delivery_id: int) -> None:
+    """Have a webhook sent once more. Raises SandboxError when there is no such delivery."""
+    _call(base_url, "POST", f"/_sandbox/deliveries/{delivery_id}/resend")
+
+
+def trigger(base_url: str, event: str, *, key: str = DEFAULT_KEY) -> dict[str, Any]:
+    """Make an event of that type happen through the public API; returns the event.
+
+    What takes a bank some seconds is waited for. Raises SandboxError for a type not in EVENTS, and
+    when the event doesn't come about.
+    """
+    scenario = triggers.SCENARIOS.get(event)
+    if scenario is None:
+        raise SandboxError(f"No scenario makes {event} happen. There are: {', '.join(EVENTS)}.")
+    with _client(base_url, key) as client:
+        mark = next((one["id"] for one in _events(client, {"limit": "1"})), None)
+        try:
+            scenario(_caller(client))
+        except KeyError as missing:
+            raise SandboxError(f"The sandbox's answer has no {missing}.") from missing
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        since = {"ending_before": mark} if mark else {}
+        while not (found := _events(client, {"limit": "1", "type": event, **since})):
+            if time.monotonic() > deadline:
+                raise SandboxError(f"{event} did not come about in {_PATIENCE_SECONDS:.0f} s.")
+            time.sleep(_LOOK_SECONDS)
+        return found[0]
+
+
+@contextmanager
+def listen(
+    base_url: str, forward_to: str, *, events: Sequence[str] = ("*",), key: str = DEFAULT_KEY
+) -> Iterator[Listener]:
+    """Have signed webhooks sent to `forward_to` while the block runs. Raises SandboxError."""
+    fields = {"url": forward_to, **{f"enabled_events[{n}]": kind for n, kind in enumerate(events)}}
+    with _client(base_url, key) as client:
+        made = _read(_send(client, "POST", "/v1/webhook_endpoints", data=fields))
+        try:
+            yield Listener(made["id"], made["secret"])
+        finally:
+            _send(client, "DELETE", f"/v1/webhook_endpoints/{made['id']}")
+
+
+def _client(base_url: str, key: str = DEFAULT_KEY) -> httpx2.Client:
+    return httpx2.Client(base_url=base_url, auth=(key, ""), timeout=_TIMEOUT_SECONDS)
+
+
+def _call(base_url: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    with _client(base_url) as client:
+        return _read(_send(client, method, path, json=body))
+
+
+def _send(client: httpx2.Client, method: str, path: str, **content: Any) -> httpx2.Response:
+    try:
+        return client.request(method, path, **content)
+    except httpx2.HTTPError as error:
+        raise SandboxError(
+            f"No answer from the sandbox at {client.base_url}: {type(error).__name__}."
+        ) from error
+
+
+def _read(answer: httpx2.Response, allowed: tuple[int, ...] = (200,)) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError as error:
+        raise SandboxError(f"That is no sandbox: it answered {answer.status_code}.") from error
+    if answer.status_code not in allowed:
+        raise SandboxError(body.get("error", {}).get("message", f"status {answer.status_code}"))
+    found: dict[str, Any] = body
+    return found
+
+
+def _caller(client: httpx2.Client) -> Caller:
+    def call(method: str, path: str, fields: dict[str, str] | None = None) -> dict[str, Any]:
+        # A declined card is an answer like any other: some scenarios are after just that.
+        return _read(_send(client, method, f"/v1/{path}", data=fields), (200, 402))
+
+    return call
+
+
+def _events(client: httpx2.Client, params: dict[str, str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _read(_send(client, "GET", "/v1/events", params=params))["data"]
+    return found

@@ -1,0 +1,202 @@
+"""The sandbox at a glance: objects, events, deliveries, the clock, faults in force.
+
+Owns the page at /_sandbox/ and the forms on it. What a form does, the controls do as well, in JSON.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from bursar_sandbox import control, deliveries
+from bursar_sandbox.faults import Faults
+from bursar_sandbox.store import Store
+from bursar_sandbox.stripe.pages import hosted, rendering
+
+LATEST = 25
+MOST = 500
+UNITS = {"minutes": 60, "hours": 3600, "days": 24 * 3600}
+# For each state: tone, icon, word. A delivery that failed before but not for good is "retrying".
+_STATES = {
+    "pending": ("idle", "clock", "Waiting"),
+    "retrying": ("wait", "clock", "Retrying"),
+    "delivered": ("good", "check", "Delivered"),
+    "failed": ("bad", "cross", "Failed"),
+    "dropped": ("bad", "dash", "Dropped"),
+}
+
+
+async def show(request: Request) -> Response:
+    """GET /_sandbox/: everything on one page; `?latest=` says how many of each list."""
+    store: Store = request.app.state.store
+    asked = request.query_params.get("latest", "")
+    latest = min(int(asked), MOST) if asked.isascii() and asked.isdigit() else LATEST
+    offset = store.clock.offset
+    values: dict[str, object] = {
+        "now": _moment(store.clock.now()),
+        "ahead": _duration(offset),
+        "summary": _summary(store),
+        "units": list(UNITS),
+        "kinds": _kinds(store),
+        "events": _events(store, latest),
+        "deliveries": [_delivery(row) for row in deliveries.listed(store, latest)],
+        "faults": _faults(store.faults.faults),
+        "latest": latest,
+        "most": MOST,
+    }
+    return rendering.page("overview.html", values)
+
+
+async def advance(request: Request) -> Response:
+    """POST /_sandbox/advance: move the clock by `amount` of `unit`."""
+    fields = await _form(request)
+    amount, unit = fields.get("amount", ""), UNITS.get(fields.get("unit", ""), 0)
+    seconds = int(amount) * unit if amount.isascii() and amount.isdigit() and len(amount) < 9 else 0
+    if not 0 < seconds <= control.FARTHEST_SECONDS:
+        return _refused("Enter a whole number of minutes, hours or days, at most 100 years.")
+    control.advance(request.app.state.store, seconds)
+    return _back("clock")
+
+
+async def resend(request: Request) -> Response:
+    """POST /_sandbox/resend: owe a delivery once more."""
+    fields = await _form(request)
+    number = fields.get("delivery", "")
+    known = number.isascii() and number.isdigit() and len(number) < 18
+    if not known or not deliveries.resend(request.app.state.store, int(number)):
+        return _refused("There is no such delivery any more. The sandbox may have been reset.")
+    return _back("deliveries")
+
+
+async def mend(request: Request) -> Response:
+    """POST /_sandbox/mend: no more faults."""
+    await _form(request)
+    request.app.state.store.faults.set(None)
+    return _back("faults")
+
+
+class _Stranger(Exception):
+    """A form that another site's page has sent."""
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form of ours. Raises _Stranger for a form on a page of somebody else."""
+    origin = request.headers.get("origin", "null")
+    if origin != "null" and urlsplit(origin).netloc != request.headers.get("host"):
+        raise _Stranger
+    fields = parse_qs((await hosted.read_body(request)).decode("utf-8", "replace"))
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _guarded(handler: Any) -> Any:
+    async def guarded(request: Request) -> Response:
+        try:
+            answer: Response = await handler(request)
+        except _Stranger:
+            return _refused("This form came from another site.", status=403)
+        except ValueError:
+            return _refused("That is larger than a form of this page can be.", status=413)
+        return answer
+
+    return guarded
+
+
+def _back(part: str) -> Response:
+    return RedirectResponse(f"/_sandbox/#{part}", status_code=303)
+
+
+def _refused(message: str, *, status: int = 400) -> Response:
+    return rendering.page("refused.html", {"message": message}, status=status)
+
+
+def _kinds(store: Store) -> list[dict[str, Any]]:
+    rows = store.read(
+        "SELECT o.object, c.n, o.id, o.created FROM objects o JOIN"
+        " (SELECT max(seq) AS seq, count(*) AS n FROM objects WHERE deleted = 0 GROUP BY object) c"
+        " ON c.seq = o.seq ORDER BY o.object"
+    ).fetchall()
+    return [
+        {"kind": kind, "count": f"{count:,}", "id": latest, "at": _moment(created)}
+        for kind, count, latest, created in rows
+    ]
+
+
+def _summary(store: Store) -> str:
+    """How many events there are and what became of their webhooks, in one sentence."""
+    (events,) = store.read("SELECT count(*) FROM objects WHERE object = 'event'").fetchone()
+    rows = store.read(
+        "SELECT CASE WHEN state = 'pending' AND attempts > 0 THEN 'retrying' ELSE state END AS s,"
+        " count(*) FROM deliveries GROUP BY s"
+    ).fetchall()
+    found = dict(rows)
+    webhooks = [
+        f"{found[state]:,} {word.lower()}"
+        for state, (_, _, word) in _STATES.items()
+        if state in found
+    ]
+    return f"{events:,} events. Webhooks: {', '.join(webhooks) or 'none'}."
+
+
+def _events(store: Store, limit: int) -> list[dict[str, Any]]:
+    rows = store.read(
+        "SELECT id, label, body ->> '$.data.object.id', created FROM objects"
+        " WHERE object = 'event' ORDER BY seq DESC LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [
+        {"id": event_id, "type": kind, "about": about, "at": _moment(created)}
+        for event_id, kind, about, created in rows
+    ]
+
+
+def _delivery(row: dict[str, Any]) -> dict[str, Any]:
+    state = row["state"]
+    shown = "retrying" if state == "pending" and row["attempts"] else state
+    tone, icon, word = _STATES[shown]
+    wait = row["next_at"] - time.time()
+    due = f"next in {_duration(int(wait) + 1)}" if state == "pending" and wait > 0 else ""
+    return {**row, "tone": tone, "icon": icon, "word": word, "due": due}
+
+
+def _faults(faults: Faults | None) -> list[tuple[str, str]]:
+    """What differs from a sandbox that does as it should."""
+    if faults is None:
+        return []
+    plain = asdict(Faults())
+    found = {name: value for name, value in asdict(faults).items() if value != plain[name]}
+    return [
+        (name, ", ".join(value) if isinstance(value, tuple) else str(value).lower())
+        for name, value in {"seed": faults.seed, **found}.items()
+    ]
+
+
+def _moment(at: int) -> dict[str, str]:
+    moment = time.gmtime(at)
+    return {
+        "words": f"{moment.tm_mday} {time.strftime('%b %Y, %H:%M:%S', moment)}",
+        "datetime": time.strftime("%Y-%m-%dT%H:%M:%SZ", moment),
+    }
+
+
+def _duration(seconds: int) -> str:
+    """Seconds in words, by the two largest units: `31 days 2 hours`."""
+    parts = []
+    for name, size in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count:,} {name}{'s' if count != 1 else ''}")
+    return " ".join(parts[:2])
+
+
+routes = [
+    Route("/_sandbox/", show, methods=["GET"]),
+    Route("/_sandbox/advance", _guarded(advance), methods=["POST"]),
+    Route("/_sandbox/resend", _guarded(resend), methods=["POST"]),
+    Route("/_sandbox/mend", _guarded(mend), methods=["POST"]),
+]
