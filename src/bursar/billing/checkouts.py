@@ -98,8 +98,8 @@ async def check(
     """The timer's act: ask what became of a payment that no message has closed.
 
     A call whose answer we never had is asked again under its key, while the provider remembers the
-    key; a session that should have ended, or money that is on its way, is looked at. Returns when
-    to look again; past its patience it opens a case.
+    key, and by our reference after that; a session that should have ended, or money that is on its
+    way, is looked at. Returns when to look again; past its patience it opens a case.
     Raises ProviderUnavailable, ProviderRejected or ProviderUnknown: the timer tries again.
     """
     async with db.connection() as conn:
@@ -108,15 +108,13 @@ async def check(
         return None
     provider, now = providers[payment.provider], clock.now()
     if payment.opening != "open":
-        if now - payment.created_at < KEY_REMEMBERED:
-            payment = await _call(db, provider, payment, clock)
-            return None
-    else:
-        payment = await sync(db, provider, payment, clock=clock)
-        if payment.settled:
-            return None
-        if now - payment.created_at < PATIENCE:
-            return now + LOOK_AGAIN
+        await _recover(db, provider, payment, clock)
+        return None
+    payment = await sync(db, provider, payment, clock=clock)
+    if payment.settled:
+        return None
+    if now - payment.created_at < PATIENCE:
+        return now + LOOK_AGAIN
     opening = cases.Opening(
         kind="unknown",
         reference=f"payment:{payment.id}",
@@ -170,6 +168,20 @@ async def _begin(
     return str(reference)
 
 
+async def _recover(db: Database, provider: Provider, payment: Payment, clock: Clock) -> None:
+    """Learn what became of a call without an answer. It is repeated only under a key that the
+    provider remembers; later, what it does not have under our reference never was."""
+    if clock.now() - payment.created_at < KEY_REMEMBERED:
+        await _call(db, provider, payment, clock)
+        return
+    opened = await _find(db, provider, payment, clock)
+    if opened is not None:
+        await _store(db, payment, opened, clock)
+        return
+    async with db.transaction() as conn:
+        await payments.not_opened(conn, payment, "refused")
+
+
 async def _call(db: Database, provider: Provider, payment: Payment, clock: Clock) -> Payment:
     """Ask the provider for the session that the stored payment describes, and store the answer."""
     try:
@@ -179,10 +191,30 @@ async def _call(db: Database, provider: Provider, payment: Payment, clock: Clock
             await payments.not_opened(conn, payment, "refused")
         raise
     except errors.ProviderUnknown:
-        async with db.transaction() as conn:
-            await payments.not_opened(conn, payment, "unknown")
-        raise
+        # A provider may replay its own failure under the key for ever: what it did is then found
+        # by our reference.
+        found = await _find(db, provider, payment, clock) if payment.opening == "unknown" else None
+        if found is None:
+            async with db.transaction() as conn:
+                await payments.not_opened(conn, payment, "unknown")
+            raise
+        opened = found
     failpoints.reach("checkout.after_call")
+    return await _store(db, payment, opened, clock)
+
+
+async def _find(
+    db: Database, provider: Provider, payment: Payment, clock: Clock
+) -> OpenedCheckout | None:
+    async with db.connection() as conn:
+        user = await customers.ensure_user(conn, payment.user_id or "", at=clock.now())
+    customer = await customers.provider_customer(
+        db, provider, payment.customer_id, user, at=clock.now()
+    )
+    return await provider.find_checkout(payment.reference, customer)
+
+
+async def _store(db: Database, payment: Payment, opened: OpenedCheckout, clock: Clock) -> Payment:
     async with db.transaction() as conn:
         await payments.opened(
             conn,

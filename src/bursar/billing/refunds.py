@@ -15,7 +15,7 @@ from typing import Literal
 
 from bursar import errors, failpoints
 from bursar.access import idempotency
-from bursar.billing import cases, credits, payments, reversals, settle
+from bursar.billing import credits, payments, reversals, settle
 from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
 from bursar.clock import Clock
@@ -85,8 +85,8 @@ async def check(
 ) -> datetime | None:
     """The timer's act: a refund whose answer we never had is asked for again under its key.
 
-    Past the time that the provider remembers the key, its list of refunds is looked at, and then a
-    person is asked. Raises the provider's failures: the timer tries again.
+    Past the time that the provider remembers the key, its list of refunds decides. Raises the
+    provider's failures: the timer tries again.
     """
     async with db.connection() as conn:
         found = await reversals.find_by_reference(conn, reference)
@@ -96,20 +96,13 @@ async def check(
         payment = await payments.get_payment(conn, customer_id, reversal.payment_id)
     if reversal.provider_ref is not None or reversal.state != "pending":
         return None
-    provider, now = providers[payment.provider], clock.now()
-    if now - reversal.created_at < KEY_REMEMBERED:
+    provider = providers[payment.provider]
+    if clock.now() - reversal.created_at < KEY_REMEMBERED:
         await _ask(db, provider, reference, clock)
         return None
-    facts = await provider.fetch_payment(
-        session_id=payment.session_id,
-        payment_intent_id=payment.payment_intent_id,
-        reference=payment.reference,
-    )
-    await _settle(db, facts, clock)
-    async with db.transaction() as conn:
-        found = await reversals.find_by_reference(conn, reference)
-        if found and found[1].provider_ref is None and found[1].state == "pending":
-            await cases.open_cases(conn, [_unknown(payment, reversal)], at=now)
+    # It is not asked for again: what the provider does not list under our reference never was.
+    await _settle(db, await provider.list_refunds(payment.payment_intent_id or ""), clock)
+    await _undo(db, customer_id, reversal, clock)
     return None
 
 
@@ -171,16 +164,28 @@ async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -
     try:
         facts = await provider.create_refund(order)
     except errors.ProviderRejected:
-
-        async def undo(conn: Connection) -> None:
-            await payments.lock(conn, customer_id, payment.id)
-            await reversals.release(conn, customer_id, reversal, at=clock.now())
-            await settle.refresh(conn, customer_id, payment.id, at=clock.now())
-
-        await db.run(undo)
+        await _undo(db, customer_id, reversal, clock)
         raise
+    except errors.ProviderUnknown:
+        # Done, perhaps: a provider may replay its own failure under the key for ever.
+        listed = await provider.list_refunds(order.payment_intent_id)
+        done = [f for f in listed if any(r.reference == reference for r in f.refunds)]
+        if not done:
+            raise
+        facts = done[0]
     failpoints.reach("refund.after_call")
     await _settle(db, [facts], clock)
+
+
+async def _undo(db: Database, customer_id: int, reversal: Reversal, clock: Clock) -> None:
+    """End a refund that never was; one that the provider told of meanwhile stays."""
+
+    async def work(conn: Connection) -> None:
+        await payments.lock(conn, customer_id, reversal.payment_id)
+        await reversals.release(conn, customer_id, reversal, at=clock.now())
+        await settle.refresh(conn, customer_id, reversal.payment_id, at=clock.now())
+
+    await db.run(work)
 
 
 async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock) -> None:
@@ -209,17 +214,3 @@ async def _show(db: Database, reference: str, clock: Clock) -> Refund:
         granted, before, captured
     )
     return Refund(reversal, share, balance.owed)
-
-
-def _unknown(payment: Payment, reversal: Reversal) -> cases.Opening:
-    return cases.Opening(
-        kind="unknown",
-        reference=f"refund:{reversal.id}",
-        customer_id=payment.customer_id,
-        payment_id=payment.id,
-        amount_minor=reversal.amount_minor,
-        currency=payment.currency,
-        summary=f"Whether refund {reversal.id} of payment {payment.id} was made is not known. "
-        f"Look at {payment.provider} before anybody repeats it.",
-        detail={"reference": reversal.reference},
-    )

@@ -243,6 +243,14 @@ class Provider(Protocol):
     async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
         """Open a hosted checkout, once for each reference."""
 
+    async def find_checkout(
+        self, reference: str, provider_customer_id: str
+    ) -> OpenedCheckout | None:
+        """The hosted checkout that was opened under our reference, if there is one."""
+
+    async def list_refunds(self, payment_intent_id: str) -> list[PaymentFacts]:
+        """All refunds of a payment, whoever asked for them."""
+
     async def create_refund(self, order: RefundOrder) -> PaymentFacts:
         """Give money back, once for each reference; returns the facts of its payment."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -80,13 +81,27 @@ async def test_a_lost_answer_is_asked_for_again_under_its_key(world: World) -> N
     assert (after.opening, after.session_id) == ("open", payment.session_id)
 
 
-async def test_past_the_keys_life_nothing_is_repeated_and_a_person_is_asked(world: World) -> None:
+async def test_past_the_keys_life_it_is_found_by_our_reference(world: World) -> None:
     payment = await world.open_checkout()
     await lose_the_answer(world, payment)
     assert await check(world, payment, timedelta(hours=24)) is None
-    assert (await world.payment(payment)).opening == "unknown"
-    async with world.wiring.db.connection() as conn:
-        assert [case.kind for case in await cases.list_cases(conn)] == ["unknown"]
+    after = await world.payment(payment)
+    assert (after.opening, after.session_id) == ("open", payment.session_id)
+
+
+async def test_what_the_provider_never_had_is_ended_and_not_repeated(world: World) -> None:
+    payment = await world.open_checkout()
+    await lose_the_answer(world, payment)
+    reference = "7b7b7b7b-0000-4000-8000-000000000000"
+    async with world.wiring.db.transaction() as conn:
+        await conn.execute("update payments set reference = $1::text::uuid", reference)
+        await conn.execute(
+            "update provider_refs set ref = $1 where ref = $2", reference, payment.reference
+        )
+    mine = replace(payment, reference=reference)
+    assert await check(world, mine, timedelta(hours=24)) is None
+    after = await world.payment(payment)
+    assert (after.opening, after.status, after.session_id) == ("refused", "canceled", None)
 
 
 async def test_a_customer_that_was_deleted_at_the_provider_is_made_anew(world: World) -> None:

@@ -64,6 +64,7 @@ class Stripe:
         base: str,
         live: bool,
         account: str = "",
+        retries: int = RETRIES,
     ) -> None:
         self._secrets = tuple(webhook_secrets)
         self._mode: Literal["test", "live"] = "live" if live else "test"
@@ -73,7 +74,7 @@ class Stripe:
             secret_key,
             base_addresses={"api": base},
             http_client=self._http,
-            max_network_retries=RETRIES,
+            max_network_retries=retries,
         )
         hosted = HOSTED_ORIGIN if base == "https://api.stripe.com" else base
         self.capabilities = Capabilities(
@@ -150,11 +151,28 @@ class Stripe:
         if intent_id is not None and any(
             isinstance(fact, PaymentFacts) and fact.incomplete for fact in facts
         ):
-            refunds = await _call(
-                self._client.v1.refunds.list_async({"payment_intent": intent_id, "limit": 100})
-            )
-            facts += _read(refunds.to_dict(), lambda found: translate.refunds_answer(found["data"]))
+            facts += await self.list_refunds(intent_id)
         return [fact for fact in facts if not isinstance(fact, Ignored)]
+
+    async def list_refunds(self, payment_intent_id: str) -> list[PaymentFacts]:
+        listed = await _call(
+            self._client.v1.refunds.list_async({"payment_intent": payment_intent_id, "limit": 100})
+        )
+        facts = _read(listed.to_dict(), lambda found: translate.refunds_answer(found["data"]))
+        return [fact for fact in facts if isinstance(fact, PaymentFacts)]
+
+    async def find_checkout(
+        self, reference: str, provider_customer_id: str
+    ) -> OpenedCheckout | None:
+        listed = await _call(
+            self._client.v1.checkout.sessions.list_async(
+                {"customer": provider_customer_id, "limit": 100}
+            )
+        )
+        for session in listed.data:
+            if session.client_reference_id == reference and session.url:
+                return _opened(session)
+        return None
 
     async def create_customer(self, order: CustomerOrder) -> str:
         params: dict[str, Any] = {"metadata": dict(order.metadata)}
@@ -191,13 +209,7 @@ class Stripe:
         )
         if not session.url:
             raise errors.ProviderRejected("Stripe opened the session without an address to pay at.")
-        opened = session.to_dict()
-        return OpenedCheckout(
-            session_id=session.id,
-            url=session.url,
-            expires_at=datetime.fromtimestamp(session.expires_at, UTC),
-            payment_intent_id=opened.get("payment_intent"),
-        )
+        return _opened(session)
 
     async def create_refund(self, order: RefundOrder) -> PaymentFacts:
         params: dict[str, Any] = {
@@ -306,6 +318,15 @@ def _is_key(event_id: object) -> bool:
 def _name(value: object) -> str:
     """A word of the provider's as the inbox can store it, whatever it holds."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))[:255]
+
+
+def _opened(session: stripe.checkout.Session) -> OpenedCheckout:
+    return OpenedCheckout(
+        session_id=session.id,
+        url=session.url or "",
+        expires_at=datetime.fromtimestamp(session.expires_at, UTC),
+        payment_intent_id=session.to_dict().get("payment_intent"),
+    )
 
 
 def _once(reference: str) -> Any:
