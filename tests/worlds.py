@@ -24,14 +24,17 @@ import pytest
 import stripe
 
 from bursar import config
-from bursar.billing import catalog_file, catalog_push, checkouts, customers, payments
+from bursar.billing import catalog_file, catalog_push, checkouts, customers, payments, settle
+from bursar.billing.customers import User
 from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.checks.audit import audit
 from bursar.config import Settings
+from bursar.db.connections import Connection
 from bursar.entrypoints import worker
 from bursar.ledger import balances
 from bursar.messages import inbox
+from bursar.providers.port import PaymentFacts
 from bursar.wiring import Wiring, opened
 from bursar_sandbox.running import Sandbox
 from stripe_schema import recorded, schema_or_skip
@@ -107,6 +110,30 @@ class World:
     @property
     def settings(self) -> Settings:
         return self.wiring.settings
+
+    async def user(self, user_id: str) -> User:
+        async with self.wiring.db.transaction() as conn:
+            return await customers.ensure_user(conn, user_id, at=self.wiring.clock.now())
+
+    async def resume_checkout(self, user_id: str, reference: str) -> Payment:
+        """Go on with a checkout whose outcome is open, as a client's next try does."""
+        user = await self.user(user_id)
+        order = Order(customer_id=user.customer_id, user=user, success_url="", cancel_url="")
+        provider = self.wiring.provider("stripe")
+        return await checkouts.open(
+            self.wiring.db, provider, order, clock=self.wiring.clock, resume=reference
+        )
+
+    async def sync(self, payment: Payment) -> Payment:
+        """Look at a payment as the success page does."""
+        provider = self.wiring.provider("stripe")
+        return await checkouts.sync(self.wiring.db, provider, payment, clock=self.wiring.clock)
+
+    async def settle(self, facts: Sequence[PaymentFacts]) -> None:
+        async def work(conn: Connection) -> None:
+            await settle.settle(conn, facts, at=self.wiring.clock.now(), fetched=True)
+
+        await self.wiring.db.run(work)
 
     async def open_checkout(self, user_id: str = "ada", **wanted: Any) -> Payment:
         """A hosted checkout of the Starter pack, or of what is wanted."""

@@ -162,13 +162,20 @@ async def provider_customer(
     if row["provider_customer_id"] is not None:
         return str(row["provider_customer_id"])
     told = {"bursar_customer": str(customer_id), "bursar_user": row["user_id"]}
+    order = CustomerOrder(str(row["reference"]), row["email"], row["name"], told)
     try:
-        made = await provider.create_customer(
-            CustomerOrder(str(row["reference"]), row["email"], row["name"], told)
-        )
+        made = await provider.create_customer(order)
     except errors.ProviderRejected:
         await forget_provider_customer(db, provider, customer_id, None)
         raise
+    except errors.ProviderUnknown:
+        found = await provider.find_customer(order)
+        if found is None:
+            # A customer moves no money: the next try may make one under a new key, should the
+            # provider go on replaying its failure under this one.
+            await forget_provider_customer(db, provider, customer_id, None)
+            raise
+        made = found
     async with db.transaction() as conn:
         await conn.execute(SETTLE, customer_id, provider.name, made)
     return made

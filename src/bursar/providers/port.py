@@ -240,6 +240,9 @@ class Provider(Protocol):
     async def create_customer(self, order: CustomerOrder) -> str:
         """Make a customer, once for each reference; returns the provider's id."""
 
+    async def find_customer(self, order: CustomerOrder) -> str | None:
+        """The id of the customer that was made for an order, if there is one."""
+
     async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
         """Open a hosted checkout, once for each reference."""
 

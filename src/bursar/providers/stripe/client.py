@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import Any, Literal, TypeVar, cast
 
 import httpx
-import orjson
 import stripe
 
 from bursar import errors
@@ -34,7 +33,7 @@ from bursar.providers.port import (
     RefundOrder,
     Unusable,
 )
-from bursar.providers.stripe import signature, translate
+from bursar.providers.stripe import payload, signature, translate
 
 TIMEOUT_SECONDS = 10.0
 RETRIES = 2
@@ -93,30 +92,27 @@ class Stripe:
         header = headers.get("stripe-signature")
         signature.verify(body, header, self._secrets, now=time.time())
         kept = {"content-type": headers.get("content-type", ""), "stripe-signature": header or ""}
-        message = _parse(body)
+        message = payload.read_leniently(body)
         event_id = message.get("id")
         return Received(
             provider="stripe",
-            account=_name(message.get("account") or self._account),
+            account=payload.word(message.get("account") or self._account),
             mode="live" if message.get("livemode") is True else "test",
-            event_key=str(event_id) if _is_key(event_id) else sha256(body).hexdigest(),
-            type=_name(message.get("type") or "unreadable"),
+            event_key=str(event_id) if payload.is_key(event_id) else sha256(body).hexdigest(),
+            type=payload.word(message.get("type") or "unreadable"),
             payload=body,
             headers=kept,
         )
 
     def translate(self, body: bytes) -> Facts:
         """What an event says. Raises Unusable for what is not ours or can't be read."""
-        message = _parse(body)
-        if not message:
-            raise Unusable("payload_unparseable")
-        event_id = message.get("id")
-        if not _is_key(event_id):
+        message = payload.read(body)
+        if not payload.is_key(message.get("id")):
             raise Unusable("event_id_invalid")
         if message.get("livemode") is not (self._mode == "live"):
             raise Unusable("livemode_mismatch", f"this deployment is in {self._mode} mode")
         if message.get("account") and message["account"] != self._account:
-            raise Unusable("account_mismatch", str(message["account"])[:255])
+            raise Unusable("account_mismatch", payload.word(message["account"]))
         return translate.event(message)
 
     async def fetch_payment(
@@ -175,7 +171,9 @@ class Stripe:
         return None
 
     async def create_customer(self, order: CustomerOrder) -> str:
-        params: dict[str, Any] = {"metadata": dict(order.metadata)}
+        params: dict[str, Any] = {
+            "metadata": {**order.metadata, translate.REFERENCE: order.reference}
+        }
         if order.email:
             params["email"] = order.email
         if order.name:
@@ -184,6 +182,18 @@ class Stripe:
             self._client.v1.customers.create_async(cast("Any", params), _once(order.reference))
         )
         return customer.id
+
+    async def find_customer(self, order: CustomerOrder) -> str | None:
+        params: dict[str, Any] = {"limit": 100}
+        if order.email:
+            params["email"] = order.email
+        listed = await _call(self._client.v1.customers.list_async(cast("Any", params)))
+        for customer in listed.data:
+            if (customer.to_dict().get("metadata") or {}).get(
+                translate.REFERENCE
+            ) == order.reference:
+                return customer.id
+        return None
 
     async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
         metadata = {**order.metadata, translate.REFERENCE: order.reference}
@@ -310,16 +320,6 @@ def _read(
         raise errors.ProviderUnknown(f"Stripe's answer can't be read: {error}") from error
 
 
-def _is_key(event_id: object) -> bool:
-    """Whether an event's id can be the inbox's key (no NUL: PostgreSQL's text takes none)."""
-    return isinstance(event_id, str) and 0 < len(event_id) <= 255 and event_id.isprintable()
-
-
-def _name(value: object) -> str:
-    """A word of the provider's as the inbox can store it, whatever it holds."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))[:255]
-
-
 def _opened(session: stripe.checkout.Session) -> OpenedCheckout:
     return OpenedCheckout(
         session_id=session.id,
@@ -338,15 +338,6 @@ def _line(line: OrderLine, currency: str) -> dict[str, Any]:
         return {"price": line.price_id, "quantity": line.quantity}
     data = {"currency": currency, "unit_amount": line.amount_minor, "product": line.product_id}
     return {"price_data": data, "quantity": line.quantity}
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    """The message as a dictionary, empty when it is none."""
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return message if isinstance(message, dict) else {}
 
 
 async def _call(call: Awaitable[T]) -> T:

@@ -6,6 +6,7 @@ and reads only fields that stand in the same place in every API version since 20
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -37,12 +38,14 @@ REFUND_STATES: dict[str, ReversalState] = {
     "canceled": "released",
 }
 
+CURRENCY = re.compile("[A-Za-z]{3}")
+
 Object = Mapping[str, Any]
 
 
 def event(message: Object) -> Facts:
     """What an event says. Raises Unusable when a field that matters can't be read."""
-    read = HANDLED.get(message.get("type", ""))
+    read = HANDLED.get(str(message.get("type")))
     if read is None:
         return Ignored("event type is not used")
     data = message.get("data")
@@ -58,7 +61,7 @@ def session_completed(session: Object, at: datetime) -> Facts:
     if status == "unpaid":
         return _session(session, at, state="processing")
     if status not in ("paid", "no_payment_required"):
-        raise Unusable("payload_unparseable", f"payment_status {status!r}")
+        raise Unusable("payload_unparseable", f"payment_status {status!r}"[:80])
     # What was captured is the intent's to say: of an order captured in part, the session's total
     # is still the whole.
     captured = None if session.get("payment_intent") else _minor(session.get("amount_total"))
@@ -91,9 +94,9 @@ def intent_succeeded(intent: Object, at: datetime) -> Facts:
 
 
 def intent_failed(intent: Object, at: datetime) -> Facts:
-    error = intent.get("last_payment_error") or {}
-    failure = error.get("decline_code") or error.get("code") or "payment_failed"
-    return _intent(intent, at, state="failed", failure=str(failure)[:100])
+    error = _part(intent, "last_payment_error")
+    failure = _id(error.get("decline_code")) or _id(error.get("code")) or "payment_failed"
+    return _intent(intent, at, state="failed", failure=failure[:100])
 
 
 def intent_canceled(intent: Object, at: datetime) -> Facts:
@@ -156,12 +159,12 @@ def refund_changed(refund: Object, at: datetime) -> Facts:
     provider_ref = _id(refund.get("id"))
     if state is None or provider_ref is None:
         raise Unusable("payload_unparseable", f"refund status {refund.get('status')!r}"[:80])
-    metadata = refund.get("metadata")
-    told = metadata.get(REFUND_REFERENCE) if isinstance(metadata, dict) else None
+    amount = refund.get("amount")
+    amount_minor = _minor(amount) if amount is not None else 0
     fact = RefundFact(
         provider_ref=provider_ref,
-        reference=_text(told),
-        amount_minor=_minor(refund.get("amount")),
+        reference=_text(_part(refund, "metadata").get(REFUND_REFERENCE)),
+        amount_minor=amount_minor,
         state=state,
         at=at,
         reason=_text(refund.get("reason")),
@@ -172,7 +175,9 @@ def refund_changed(refund: Object, at: datetime) -> Facts:
         payment_intent_id=_id(refund.get("payment_intent")),
         charge_id=_id(refund.get("charge")),
         currency=_currency(refund.get("currency")),
-        refunds=(fact,) if fact.amount_minor else (),
+        refunds=(fact,) if amount_minor else (),
+        # What it does not say is asked for, never taken for the whole.
+        incomplete=amount is None,
     )
 
 
@@ -208,8 +213,7 @@ def _session(
     failure: str | None = None,
 ) -> Facts:
     if session.get("mode") != "payment":
-        return Ignored(f"checkout mode {session.get('mode')!r} is not used")
-    details = session.get("customer_details") or {}
+        return Ignored(f"checkout mode {session.get('mode')!r}"[:80] + " is not used")
     return PaymentFacts(
         provider="stripe",
         at=at,
@@ -217,7 +221,7 @@ def _session(
         session_id=_id(session.get("id")),
         payment_intent_id=_id(session.get("payment_intent")),
         provider_customer_id=_id(session.get("customer")),
-        email=_text(details.get("email")),
+        email=_text(_part(session, "customer_details").get("email")),
         state=state,
         currency=_currency(session.get("currency")),
         amount_minor=_minor(session.get("amount_total")),
@@ -263,19 +267,22 @@ def _paid_at(session: Object) -> datetime:
 
 def _totals(session: Object) -> Totals | None:
     """The totals, if the session's lines are here; an event's snapshot never has them."""
-    items = session.get("line_items")
-    if not isinstance(items, dict) or items.get("has_more"):
+    items = _part(session, "line_items")
+    found = items.get("data")
+    if not isinstance(found, list) or items.get("has_more"):
         return None
     lines: list[Line] = []
     tax_added = 0
-    for item in items.get("data", ()):
-        price = item.get("price") or {}
+    for item in found:
+        if not isinstance(item, dict):
+            raise Unusable("payload_unparseable", "a line item is no object")
+        price = _part(item, "price")
         lines.append(
             Line(_id(price), _minor(item.get("quantity") or 1), _minor(item.get("amount_subtotal")))
         )
         if price.get("tax_behavior") != "inclusive":
             tax_added += _minor(item.get("amount_tax") or 0)
-    details = session.get("total_details") or {}
+    details = _part(session, "total_details")
     return Totals(
         lines=tuple(lines),
         subtotal_minor=_minor(session.get("amount_subtotal")),
@@ -286,8 +293,13 @@ def _totals(session: Object) -> Totals | None:
 
 
 def _reference(thing: Object) -> str | None:
-    metadata = thing.get("metadata")
-    return _text(metadata.get(REFERENCE)) if isinstance(metadata, dict) else None
+    return _text(_part(thing, "metadata").get(REFERENCE))
+
+
+def _part(thing: Object, name: str) -> Object:
+    """An object inside of another; empty when something else, or nothing, stands there."""
+    part = thing.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _id(value: object) -> str | None:
@@ -306,7 +318,7 @@ def _text(value: object) -> str | None:
 def _currency(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) != 3 or not value.isascii():
+    if not isinstance(value, str) or not CURRENCY.fullmatch(value):
         raise Unusable("currency_invalid", repr(value)[:50])
     return value.lower()
 
