@@ -7,6 +7,7 @@ bring about through the inner rooms, with `call`.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,13 +22,15 @@ import httpx
 import uvicorn
 
 from bursar.access import sessions
-from bursar.billing import catalog_file, catalog_push, customers
+from bursar.billing import catalog_file, catalog_push, customers, payments, settle
 from bursar.billing.customers import User
+from bursar.billing.payments import Payment
 from bursar.config import read
 from bursar.db import Connection
 from bursar.entrypoints import server
 from bursar.ledger import entries
 from bursar.ledger.entries import Cause, Pool, Posting, PostingType
+from bursar.providers.port import PaymentFacts, RefundFact, ReversalState
 from bursar.wiring import Wiring, opened
 
 T = TypeVar("T")
@@ -36,6 +39,15 @@ SECRET_KEY = "sk_test_pages_of_the_shop"
 START_SECONDS = 30
 NOBODY = "http://127.0.0.1:9"
 """Where no provider answers."""
+CARD = {
+    "email": "ada@lovelace.example",
+    "expiry": "12 / 34",
+    "security_code": "123",
+    "name": "Ada Lovelace",
+    "country": "US",
+    "postal_code": "10115",
+}
+GOOD = "4242 4242 4242 4242"
 
 CATALOG = """
 [units.credit]
@@ -71,6 +83,29 @@ unit = "page"
 credits = 100
 prices = { usd = 5000 }
 """
+
+
+def form_of(page: str, part: str) -> dict[str, str]:
+    """The hidden fields of the form that has `part` in quotes, as a browser would send them."""
+    form = next(f for f in re.findall(r"<form.*?</form>", page, re.S) if f'"{part}"' in f)
+    return dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+
+
+def press(browser: httpx.Client, package: str) -> httpx.Response:
+    """Press Buy on the price list."""
+    return browser.post("/pricing/buy", data=form_of(browser.get("/pricing").text, package))
+
+
+def pay(url: str, card: str) -> httpx.Response:
+    """Fill in the provider's hosted page."""
+    with httpx.Client(timeout=30, headers={"origin": url.split("/c/", maxsplit=1)[0]}) as client:
+        return client.post(url, data={**CARD, "card_number": card})
+
+
+def text_of(page: httpx.Response) -> str:
+    """A page's words, without its marks."""
+    bare = re.sub(r"<(?:script|noscript).*?</(?:script|noscript)>|<[^>]+>", " ", page.text)
+    return re.sub(r"\s+", " ", bare.replace("\N{NO-BREAK SPACE}", " "))
 
 
 @dataclass
@@ -143,6 +178,38 @@ class Shop:
             )
             posted = await entries.post(conn, [posting], at=datetime.now(UTC))
             assert posted[0].outcome == "posted"
+
+        self.call(lambda wiring: wiring.db.run(work))
+
+    def buy(self, browser: httpx.Client, package: str) -> None:
+        """Buy a pack at the sandbox, all the way."""
+        back = pay(press(browser, package).headers["location"], GOOD)
+        assert "You paid" in browser.get(back.headers["location"]).text
+
+    def payments(self, user: User) -> list[Payment]:
+        """A user's payments, the newest first."""
+
+        async def work(conn: Connection) -> list[Payment]:
+            return await payments.list_payments(conn, user.customer_id, limit=100)
+
+        return self.call(lambda wiring: wiring.db.run(work))
+
+    def refund(
+        self, payment: Payment, amount_minor: int, state: ReversalState = "settled", ref: str = ""
+    ) -> None:
+        """What the provider tells of a refund that somebody made there. `ref` names it again."""
+        at = datetime.now(UTC)
+        told = RefundFact(ref or f"re_{at.timestamp()}", None, amount_minor, state, at)
+        facts = PaymentFacts(
+            provider="stripe",
+            at=at,
+            payment_intent_id=payment.payment_intent_id,
+            refunds=(told,),
+        )
+
+        async def work(conn: Connection) -> None:
+            settled = await settle.settle(conn, [facts], at=at, fetched=True)
+            assert settled.payment_ids == [payment.id]
 
         self.call(lambda wiring: wiring.db.run(work))
 

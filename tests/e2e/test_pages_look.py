@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bursar_sandbox.running import Sandbox
-from web_shop import Shop, shop_at
+from web_shop import Shop, form_of, press, shop_at
 
 pytestmark = pytest.mark.browser
 
@@ -75,6 +76,9 @@ SMALL = """() => [...document.querySelectorAll("a, button, input:not([type=hidde
   .map((e) => [e.textContent.trim(), e.getBoundingClientRect().height])
   .filter(([, height]) => height < 24)"""
 
+CUT = """() => [...document.querySelectorAll("main .surface")]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1).length"""
+
 UNSEEN = """() => {
   const e = document.activeElement;
   const style = getComputedStyle(e);
@@ -129,6 +133,34 @@ def fill(shop: Shop) -> None:
     shop.post(ada, "purchase", 12, description="Basic")
     shop.post(ada, "usage", -3, description=LONG)
     shop.post(ada, "purchase", 1000, unit="credit")
+    with shop.browser("ada") as browser:
+        make_key(browser, "Build server")
+
+
+def fill_account(shop: Shop) -> None:
+    """An account of some weeks: twelve payments, refunds in every state, a debt, keys."""
+    fill(shop)
+    ada = shop.user("ada", email="ada@lovelace.example", name="Ada Lovelace")
+    with shop.browser("ada") as browser:
+        for package in ("starter", "basic", "pro", "enterprise") * 3:
+            shop.buy(browser, package)
+        shop.post(ada, "usage", -440, description="Invoices of the year 2025, read twice")
+        bought = shop.payments(ada)
+        shop.refund(bought[0], 1250)
+        shop.refund(bought[1], 500)
+        shop.refund(bought[1], 300, "pending")
+        shop.refund(bought[4], 5000)
+        shop.refund(bought[6], 250, "released")
+        for name in ("", LONG[:60]):
+            make_key(browser, name)
+        make_key(browser, "Old laptop")
+        browser.post("/account/keys/4/revoke")
+        press(browser, "basic")
+
+
+def make_key(browser: httpx.Client, name: str) -> None:
+    fields = form_of(browser.get("/account").text, "/account/keys")
+    assert browser.post("/account/keys", data={**fields, "name": name}).status_code == 200
 
 
 def pages_of(page: Page, shop: Shop) -> list[str]:
@@ -143,6 +175,7 @@ def pages_of(page: Page, shop: Shop) -> list[str]:
         "/pricing?canceled=1&package=basic",
         f"/checkout/success?session_id={session_id}&waited=20",
         "/account",
+        "/account/keys/1/revoke",
         "/sign-in?token=wrong",
         "/nowhere",
     ]
@@ -180,6 +213,77 @@ def test_no_page_scrolls_sideways_or_hides_its_text(chromium: Browser, shop: Sho
                 assert page.evaluate(FAINT) == [], (path, scheme)
 
 
+def test_a_filled_account_fits_and_can_be_read(chromium: Browser, shop: Shop) -> None:
+    fill_account(shop)
+    with window(chromium, shop) as page:
+        page.goto(shop.sign_in_path("ada"))
+        page.goto("/account?revoked=4")
+        expect(page.get_by_role("status").first).to_contain_text("Revoked Old laptop.")
+        for summary in page.locator("summary").all():
+            summary.click()
+        for path in ("/account", "/account/keys/3/revoke"):
+            if path != "/account":
+                page.goto(path)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                assert sideways(page) <= 0, (path, width)
+                assert page.evaluate(SMALL) == [], (path, width)
+                assert page.evaluate(CUT) == 0, (path, width)
+                for scheme in ("light", "dark"):
+                    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                    assert page.evaluate(FAINT) == [], (path, width, scheme)
+
+
+def test_a_new_key_is_shown_once_copied_and_gone_with_the_page(
+    chromium: Browser, shop: Shop
+) -> None:
+    shop.user("ada")
+    with window(chromium, shop) as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.goto(shop.sign_in_path("ada"))
+        page.get_by_label("Name of a new key").fill(LONG[:60])
+        page.get_by_role("button", name="Create a key").click()
+        expect(page.locator("h1")).to_have_text("Save your new key")
+        secret = page.locator(".secret code").first.inner_text()
+        assert secret not in page.url
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            assert sideways(page) <= 0, width
+            assert page.evaluate(SMALL) == [], width
+            assert page.evaluate(CUT) == 0, width
+        copy = page.get_by_role("button", name="Copy key")
+        copy.click()
+        expect(page.get_by_role("status")).to_have_text("Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == secret
+        expect(copy).to_have_text("Copy key", timeout=5_000)
+        assert copy.locator(".vh").count() == 1
+        page.reload()
+        expect(page.locator("h1")).to_have_text("This key was created already")
+        assert secret not in page.content()
+        page.get_by_role("link", name="See your keys").click()
+        expect(page.locator("#keys")).to_be_in_viewport()
+        assert secret not in page.content()
+
+
+def test_without_script_a_key_is_made_and_revoked(chromium: Browser, shop: Shop) -> None:
+    shop.user("ada")
+    with window(chromium, shop, script=False) as page:
+        page.goto(shop.sign_in_path("ada"))
+        page.get_by_label("Name of a new key").fill("Laptop")
+        page.keyboard.press("Enter")
+        expect(page.locator(".secret code").first).to_contain_text("bursar_user_")
+        # A button that would do nothing is not there.
+        expect(page.get_by_role("button", name="Copy key")).to_have_count(0)
+        page.get_by_role("link", name="I saved it").click()
+        page.get_by_role("link", name="Revoke Laptop").click()
+        expect(page.locator("h1")).to_have_text("Revoke Laptop?")
+        page.get_by_role("link", name="Keep key").click()
+        page.get_by_role("link", name="Revoke Laptop").click()
+        page.get_by_role("button", name="Revoke key").click()
+        expect(page.locator(".told")).to_contain_text("Revoked Laptop.")
+        expect(page.get_by_role("link", name="Revoke Laptop")).to_have_count(0)
+
+
 def test_long_names_and_great_amounts_fit(
     chromium: Browser, database_url: str, provider: Sandbox, tmp_path: Path
 ) -> None:
@@ -200,10 +304,7 @@ def test_long_names_and_great_amounts_fit(
                 for width in WIDTHS:
                     page.set_viewport_size({"width": width, "height": 900})
                     assert sideways(page) <= 0, (path, width)
-                    cut = page.locator("main .surface").evaluate_all(
-                        "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).length"
-                    )
-                    assert cut == 0, (path, width)
+                    assert page.evaluate(CUT) == 0, (path, width)
                 for scheme in ("light", "dark"):
                     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                     assert page.evaluate(FAINT) == [], (path, scheme)
@@ -221,6 +322,13 @@ def test_the_checks_of_this_file_can_fail(chromium: Browser, shop: Shop) -> None
         assert sideways(page) > 0
         assert page.evaluate(FAINT) != []
         assert page.evaluate(SMALL) != []
+        page.evaluate("""() => {
+          const box = document.createElement("div");
+          box.className = "surface sheet"; box.innerHTML = "<p>wide</p>";
+          box.firstChild.style.inlineSize = "3000px";
+          document.querySelector("main").append(box);
+        }""")
+        assert page.evaluate(CUT) == 1
 
 
 def test_every_stop_of_the_keyboard_shows_its_ring(chromium: Browser, shop: Shop) -> None:

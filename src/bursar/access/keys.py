@@ -23,6 +23,8 @@ SHOWN_CHARACTERS = 4
 CACHE_SECONDS = 3.0
 """How long a found key is believed; a revocation bites within this time in every process."""
 CACHE_KEYS_MAX = 10_000
+ACTIVE_PER_USER_MAX = 20
+"""How many working keys a user may make without asking anybody."""
 
 CREATE = """
 insert into api_keys (kind, user_id, hash, prefix, name, created_at, expires_at)
@@ -51,6 +53,28 @@ select id, kind, user_id, prefix, name, created_at, last_used_at, expires_at, re
 from api_keys
 where $1::text is null or user_id = $1
 order by id
+"""
+
+# Keys that work stand first, so that the limit leaves out only the oldest of those that ended.
+LIST_OWN = """
+select id, kind, user_id, prefix, name, created_at, last_used_at, expires_at, revoked_at
+from api_keys
+where user_id = $1
+order by (revoked_at is null and (expires_at is null or expires_at > now())) desc, id desc
+limit $2
+"""
+
+FIND_OWN = """
+select id, kind, user_id, prefix, name, created_at, last_used_at, expires_at, revoked_at
+from api_keys
+where id = $1 and user_id = $2
+"""
+
+LOCK_OWNER = "select from users where id = $1 for no key update"
+
+COUNT_ACTIVE = """
+select count(*) from api_keys
+where user_id = $1 and revoked_at is null and (expires_at is null or expires_at > now())
 """
 
 
@@ -116,6 +140,29 @@ async def revoke(conn: Connection, key_id: int, *, at: datetime) -> None:
 async def list_keys(conn: Connection, *, user_id: str | None = None) -> list[KeyRow]:
     """All keys in the order they were made, of one user or of everybody."""
     return [KeyRow(**dict(row)) for row in await conn.fetch(LIST, user_id)]
+
+
+async def list_own(conn: Connection, user_id: str, *, limit: int) -> list[KeyRow]:
+    """A user's newest keys, those that work before those that ended; at most `limit`."""
+    return [KeyRow(**dict(row)) for row in await conn.fetch(LIST_OWN, user_id, limit)]
+
+
+async def get_own(conn: Connection, key_id: int, user_id: str) -> KeyRow:
+    """A key of this user. Raises errors.NotFound, for another's as for none."""
+    row = await conn.fetchrow(FIND_OWN, key_id, user_id)
+    if row is None:
+        raise errors.NotFound("There is no such key.")
+    return KeyRow(**dict(row))
+
+
+async def count_active(conn: Connection, user_id: str) -> int:
+    """How many keys of a user work.
+
+    It locks the user's row until the transaction ends, so that of parallel requests each counts
+    the keys that the others made.
+    """
+    await conn.execute(LOCK_OWNER, user_id)
+    return int(await conn.fetchval(COUNT_ACTIVE, user_id))
 
 
 class KeyCache:

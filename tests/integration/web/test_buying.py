@@ -9,52 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bursar.billing import payments
 from bursar.billing.payments import Payment
-from bursar.wiring import Wiring
 from bursar_sandbox.running import Sandbox
-from web_shop import SECRET_KEY, Shop, shop_at
+from web_shop import GOOD, SECRET_KEY, Shop, form_of, pay, press, shop_at, text_of
 
-CARD = {
-    "email": "ada@lovelace.example",
-    "expiry": "12 / 34",
-    "security_code": "123",
-    "name": "Ada Lovelace",
-    "country": "US",
-    "postal_code": "10115",
-}
-GOOD, NO_MONEY = "4242 4242 4242 4242", "4000 0000 0000 9995"
-
-
-def form_of(page: str, package: str) -> dict[str, str]:
-    """The hidden fields of a pack's form, as a browser would send them."""
-    form = next(f for f in re.findall(r"<form.*?</form>", page, re.S) if f'"{package}"' in f)
-    return dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
-
-
-def press(browser: httpx.Client, package: str) -> httpx.Response:
-    return browser.post("/pricing/buy", data=form_of(browser.get("/pricing").text, package))
-
-
-def pay(url: str, card: str) -> httpx.Response:
-    with httpx.Client(timeout=30, headers={"origin": url.split("/c/", maxsplit=1)[0]}) as client:
-        return client.post(url, data={**CARD, "card_number": card})
+NO_MONEY = "4000 0000 0000 9995"
 
 
 def paid_for(shop: Shop, user_id: str) -> list[Payment]:
-    user = shop.user(user_id)
-
-    async def work(wiring: Wiring) -> list[Payment]:
-        async with wiring.db.connection() as conn:
-            return await payments.list_payments(conn, user.customer_id, limit=100)
-
-    return shop.call(work)
-
-
-def text_of(page: httpx.Response) -> str:
-    """A page's words, without its marks."""
-    bare = re.sub(r"<(?:script|noscript).*?</(?:script|noscript)>|<[^>]+>", " ", page.text)
-    return re.sub(r"\s+", " ", bare.replace("\N{NO-BREAK SPACE}", " "))
+    return shop.payments(shop.user(user_id))
 
 
 def test_a_pack_is_bought_and_the_page_shows_the_new_balance(shop: Shop) -> None:

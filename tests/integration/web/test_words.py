@@ -13,9 +13,11 @@ from bursar import errors
 from bursar.billing import payments
 from bursar.billing.catalog import Unit
 from bursar.billing.payments import Payment
+from bursar.billing.reversals import Reversal
 from bursar.entrypoints.web import badges, outcomes, problems, statements
 from bursar.entrypoints.web.figures import moment
 from bursar.ledger.balances import Balance, PostingRow
+from bursar.providers.port import ReversalState
 
 NOW = datetime(2026, 11, 21, 10, 3, tzinfo=UTC)
 PAGE = Unit("page", "Pages", 0, {}, {})
@@ -70,8 +72,20 @@ def test_every_public_status_has_a_badge() -> None:
         assert len(badge.word.split()) <= 3
 
 
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+@pytest.mark.parametrize("state", get_args(ReversalState))
+def test_every_state_of_a_reversal_has_a_badge_and_a_sentence(kind: str, state: str) -> None:
+    reversal = Reversal(3, 7, kind, "r", None, 250, state, None, NOW)  # type: ignore[arg-type]
+    line = statements.return_line(reversal, "usd", NOW)
+    assert line.hint
+    assert line.badge.word != state
+    # Only money that goes back, or did, is written as such.
+    assert line.amount == ("$2.50" if state == "released" else "\N{MINUS SIGN}$2.50")
+
+
 def test_an_unknown_status_shows_as_it_is() -> None:
     assert badges.payment_badge("odd") == badges.Badge("odd", "idle", "dot")
+    assert badges.reversal_badge("refund", "odd") == badges.Badge("odd", "idle", "dot")
 
 
 def test_a_payment_that_does_not_match_is_never_called_paid() -> None:

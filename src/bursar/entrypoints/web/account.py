@@ -1,4 +1,4 @@
-"""The account page: what a customer has, what was paid, and every movement of the balance.
+"""The account page: what a customer has, what was paid, every movement, and the user's keys.
 
 Owns `/account`. It only reads.
 """
@@ -6,45 +6,79 @@ Owns `/account`. It only reads.
 from __future__ import annotations
 
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bursar.billing import catalog, payments
-from bursar.entrypoints.web import pages, statements, visitors
+from bursar import errors
+from bursar.access import keys
+from bursar.billing import catalog, payments, reversals
+from bursar.clock import SystemClock
+from bursar.db import Connection
+from bursar.entrypoints.web import keyring, pages, statements, visitors
+from bursar.entrypoints.web.keyring import TypedName
 from bursar.entrypoints.web.pages import Site
+from bursar.entrypoints.web.visitors import Visitor
 from bursar.ledger import balances
 
 PAGE_LENGTH = 25
 ID_MAX = 2**63 - 1
+NOTHING_TYPED = TypedName()
 
 
 async def show(site: Site, request: Request) -> Response:
-    """GET /account: balance, payments and ledger of the signed-in user's own customer."""
+    """GET /account: balance, payments, ledger and keys of the signed-in user."""
+    async with site.wiring.db.connection() as conn:
+        visitor = await visitors.require(conn, request)
+        return await page(site, request, conn, visitor)
+
+
+async def page(
+    site: Site,
+    request: Request,
+    conn: Connection,
+    visitor: Visitor,
+    *,
+    typed: TypedName = NOTHING_TYPED,
+    status: int = 200,
+) -> Response:
+    """The account of `visitor`, with the name `typed` for a new key, if one was refused."""
+    values: dict[str, object] = {
+        **await _money(site, request, conn, visitor.user.customer_id),
+        **await _keys(request, conn, visitor.user.id),
+        "typed": typed,
+    }
+    return pages.render(site, request, "account.html", values, visitor=visitor, status=status)
+
+
+async def _money(
+    site: Site, request: Request, conn: Connection, customer_id: int
+) -> dict[str, object]:
+    """The user's own customer: balances, payments with what went back, movements."""
     now = site.wiring.clock.now()
     payments_before = _cursor(request, "payments")
     entries_before = _cursor(request, "entries")
-    async with site.wiring.db.connection() as conn:
-        visitor = await visitors.require(conn, request)
-        customer_id = visitor.user.customer_id
-        units = {unit.name: unit for unit in await catalog.list_units(conn)}
-        held = await balances.list_units(conn, customer_id)
-        views = [
-            statements.balance_view(
-                units[name], await balances.balance(conn, customer_id, name, at=now)
-            )
-            for name in held
-            if name in units
-        ]
-        # One more than is shown tells whether there are older ones.
-        paid = await payments.list_payments(
-            conn, customer_id, before=payments_before, limit=PAGE_LENGTH + 1
+    units = {unit.name: unit for unit in await catalog.list_units(conn)}
+    held = await balances.list_units(conn, customer_id)
+    views = [
+        statements.balance_view(
+            units[name], await balances.balance(conn, customer_id, name, at=now)
         )
-        postings = await balances.list_postings(
-            conn, customer_id, unit=None, before=entries_before, limit=PAGE_LENGTH + 1
-        )
-    lines, unpaid = statements.split_payments(paid[:PAGE_LENGTH], now)
-    values: dict[str, object] = {
+        for name in held
+        if name in units
+    ]
+    # One more than is shown tells whether there are older ones.
+    paid = await payments.list_payments(
+        conn, customer_id, before=payments_before, limit=PAGE_LENGTH + 1
+    )
+    shown = paid[:PAGE_LENGTH]
+    returned = await reversals.list_for_payments(conn, customer_id, [p.id for p in shown])
+    postings = await balances.list_postings(
+        conn, customer_id, unit=None, before=entries_before, limit=PAGE_LENGTH + 1
+    )
+    lines, unpaid = statements.split_payments(shown, returned, now)
+    return {
         "balances": views,
         "payments": lines,
         "unpaid": unpaid,
@@ -59,7 +93,31 @@ async def show(site: Site, request: Request) -> Response:
         "entries_first": entries_before is None,
         "many_units": len(held) > 1,
     }
-    return pages.render(site, request, "account.html", values, visitor=visitor)
+
+
+async def _keys(request: Request, conn: Connection, user_id: str) -> dict[str, object]:
+    """The user's keys, the form's one-time key, and the name of a key revoked just now."""
+    now = SystemClock().now()
+    rows = await keys.list_own(conn, user_id, limit=keyring.LISTED_MAX)
+    return {
+        "keys": keyring.keyring(rows, now),
+        "keys_full": keyring.FULL,
+        "name_length_max": keyring.NAME_LENGTH_MAX,
+        "form_key": uuid4().hex,
+        "revoked": await _revoked(request, conn, user_id),
+    }
+
+
+async def _revoked(request: Request, conn: Connection, user_id: str) -> str:
+    """The name of the key that the address says was revoked, if it is the user's and was."""
+    key_id = _cursor(request, "revoked")
+    if key_id is None:
+        return ""
+    try:
+        row = await keys.get_own(conn, key_id, user_id)
+    except errors.NotFound:
+        return ""
+    return keyring.key_line(row, SystemClock().now()).name if row.revoked_at else ""
 
 
 def _cursor(request: Request, name: str) -> int | None:

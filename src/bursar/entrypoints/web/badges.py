@@ -1,4 +1,4 @@
-"""Status badges: the one place where a payment's status gets its word, tone and icon. Pure.
+"""Status badges: the one place where a status gets its word, tone and icon. Pure.
 
 List, detail, mail and export all ask here, so that a status never looks two ways.
 """
@@ -39,6 +39,22 @@ PAYMENT: dict[str, Badge] = {
     "disputed": Badge("Disputed", "bad", "flag"),
 }
 
+REFUND: dict[str, Badge] = {
+    "pending": Badge("Pending", "idle", "clock"),
+    "settled": Badge("Refunded", "back", "arrow"),
+    "released": Badge("Failed", "bad", "cross"),
+}
+DISPUTE: dict[str, Badge] = {
+    "pending": Badge("With the bank", "note", "clock"),
+    "settled": Badge("Lost", "bad", "cross"),
+    "released": Badge("Won", "good", "check"),
+}
+KEY: dict[str, Badge] = {
+    "active": Badge("Active", "good", "check"),
+    "revoked": Badge("Revoked", "idle", "dash"),
+    "expired": Badge("Expired", "idle", "clock"),
+}
+
 
 def payment_badge(status: str, *, mismatch: bool = False) -> Badge:
     """The badge of a payment's public status.
@@ -48,8 +64,17 @@ def payment_badge(status: str, *, mismatch: bool = False) -> Badge:
     """
     if mismatch and status == "completed":
         return PAYMENT["unknown"]
-    badge = PAYMENT.get(status)
+    return _badge("payment", PAYMENT, status)
+
+
+def reversal_badge(kind: str, state: str) -> Badge:
+    """The badge of a refund or a dispute."""
+    return _badge(kind, DISPUTE if kind == "dispute" else REFUND, state)
+
+
+def _badge(kind: str, badges: dict[str, Badge], status: str) -> Badge:
+    badge = badges.get(status)
     if badge is None:
-        log.warning("badge_unknown", kind="payment", status=status)
+        log.warning("badge_unknown", kind=kind, status=status)
         return Badge(status, "idle", "dot")
     return badge

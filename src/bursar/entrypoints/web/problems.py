@@ -95,7 +95,10 @@ def problem_of(error: errors.Error) -> Problem:
 def sign_in_first(request: Request) -> Response:
     """To the sign-in page, and back here afterwards when the page can be asked for again."""
     there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    query = {"next": there if request.method in ("GET", "HEAD") else "/pricing"}
+    if request.method not in ("GET", "HEAD"):
+        # A form can't be sent again by a link: back to the page where it stood.
+        there = "/account" if request.url.path.startswith("/account") else "/pricing"
+    query = {"next": there}
     return RedirectResponse(f"/sign-in?{urlencode(query)}", 303, {"cache-control": "no-store"})
 
 

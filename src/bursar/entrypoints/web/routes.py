@@ -15,7 +15,16 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from bursar import errors
-from bursar.entrypoints.web import account, forms, pages, pricing, problems, sign_in, success
+from bursar.entrypoints.web import (
+    account,
+    api_keys,
+    forms,
+    pages,
+    pricing,
+    problems,
+    sign_in,
+    success,
+)
 from bursar.entrypoints.web.pages import Site
 from bursar.wiring import Wiring
 
@@ -45,6 +54,10 @@ def routes(wiring: Wiring) -> list[BaseRoute]:
             ("GET", "/checkout/success", success.show),
             ("GET", "/checkout/success/status", success.show_fragment),
             ("GET", "/account", account.show),
+            ("GET", "/account/keys", api_keys.to_list),
+            ("POST", "/account/keys", api_keys.create),
+            ("GET", "/account/keys/{key_id}/revoke", api_keys.confirm),
+            ("POST", "/account/keys/{key_id}/revoke", api_keys.revoke),
             ("GET", "/sign-in", sign_in.show),
             ("POST", "/sign-in", sign_in.confirm),
             ("POST", "/sign-out", sign_in.sign_out),

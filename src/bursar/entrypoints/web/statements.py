@@ -1,4 +1,4 @@
-"""The account page's figures: balances by pool, payments, ledger lines. Pure.
+"""The account page's figures: balances by pool, payments with what went back, ledger lines. Pure.
 
 Turns rows of the inner rooms into what a page shows; it adds up nothing that the ledger has not
 added up itself.
@@ -12,7 +12,8 @@ from datetime import datetime
 
 from bursar.billing.catalog import Unit
 from bursar.billing.payments import Payment
-from bursar.entrypoints.web.badges import Badge, payment_badge
+from bursar.billing.reversals import Reversal
+from bursar.entrypoints.web.badges import Badge, payment_badge, reversal_badge
 from bursar.entrypoints.web.figures import Moment, moment, signed
 from bursar.ledger.balances import POOLS, Balance, PostingRow
 from bursar.money import MINUS, format_credits, format_money
@@ -32,6 +33,16 @@ TYPE_WORDS = {
     "expiry": "Expired",
     "hold": "Reserved",
     "release": "Released",
+}
+# What a refund or a dispute is called, and what its state means for the money.
+RETURN_WORDS = {"refund": "Refund", "dispute": "Dispute"}
+RETURN_HINTS = {
+    ("refund", "pending"): "On its way back to you",
+    ("refund", "settled"): "Sent back the way you paid",
+    ("refund", "released"): "It did not go through: no money went back",
+    ("dispute", "pending"): "Your bank is looking into it",
+    ("dispute", "settled"): "Your bank took the money back",
+    ("dispute", "released"): "Your bank left the payment as it was",
 }
 # Attempts that brought no money stand apart from what was paid.
 UNPAID = ("failed", "expired", "canceled", "pending")
@@ -66,8 +77,20 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnLine:
+    """A refund or a dispute under its payment; `amount` is negative unless nothing went back."""
+
+    id: int
+    what: str
+    hint: str
+    amount: str
+    badge: Badge
+    at: Moment
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentLine:
-    """A payment in the list."""
+    """A payment in the list; `returns` are its refunds and disputes, the oldest first."""
 
     id: int
     name: str
@@ -77,6 +100,7 @@ class PaymentLine:
     badge: Badge
     at: Moment
     link: Link | None
+    returns: tuple[ReturnLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +137,9 @@ def balance_view(unit: Unit, balance: Balance) -> BalanceView:
     )
 
 
-def payment_line(payment: Payment, now: datetime) -> PaymentLine:
+def payment_line(
+    payment: Payment, now: datetime, reversals: Sequence[Reversal] = ()
+) -> PaymentLine:
     """A payment as the list shows it: what was taken, else what was asked."""
     back = payment.refunded_minor
     return PaymentLine(
@@ -125,6 +151,21 @@ def payment_line(payment: Payment, now: datetime) -> PaymentLine:
         badge=payment_badge(payment.status, mismatch=bool(payment.mismatch)),
         at=moment(payment.completed_at or payment.created_at, now),
         link=_link(payment, now),
+        returns=tuple(return_line(reversal, payment.currency, now) for reversal in reversals),
+    )
+
+
+def return_line(reversal: Reversal, currency: str, now: datetime) -> ReturnLine:
+    """Money that went back, is about to, or did not after all."""
+    kind, state = reversal.kind, reversal.state
+    amount = format_money(reversal.amount_minor, currency)
+    return ReturnLine(
+        id=reversal.id,
+        what=RETURN_WORDS.get(kind, kind),
+        hint=RETURN_HINTS.get((kind, state), ""),
+        amount=amount if state == "released" else f"{MINUS}{amount}",
+        badge=reversal_badge(kind, state),
+        at=moment(reversal.created_at, now),
     )
 
 
@@ -136,12 +177,15 @@ def _link(payment: Payment, now: datetime) -> Link | None:
 
 
 def split_payments(
-    payments: Sequence[Payment], now: datetime
+    payments: Sequence[Payment], reversals: Mapping[int, Sequence[Reversal]], now: datetime
 ) -> tuple[list[PaymentLine], list[PaymentLine]]:
     """Payments that moved money or will, and attempts that were not paid."""
-    paid = [payment_line(p, now) for p in payments if p.status not in UNPAID]
-    unpaid = [payment_line(p, now) for p in payments if p.status in UNPAID]
-    return paid, unpaid
+    paid = [p for p in payments if p.status not in UNPAID]
+    unpaid = [p for p in payments if p.status in UNPAID]
+    return (
+        [payment_line(p, now, reversals.get(p.id, ())) for p in paid],
+        [payment_line(p, now) for p in unpaid],
+    )
 
 
 def ledger_line(posting: PostingRow, units: Mapping[str, Unit], now: datetime) -> LedgerLine:

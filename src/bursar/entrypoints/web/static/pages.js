@@ -3,16 +3,26 @@
 "use strict";
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
+  const idle = [...button.childNodes];
+  const said = document.createElement("span");
+  said.className = "vh";
+  said.setAttribute("role", "status");
+  button.after(said);
   button.hidden = false;
+  let timer;
   button.addEventListener("click", async () => {
-    const before = button.textContent;
+    let word = "Copied";
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
-      button.textContent = "Copied";
     } catch {
-      button.textContent = "Not copied: select it";
+      word = "Not copied: select it";
     }
-    setTimeout(() => { button.textContent = before; }, 2000);
+    button.textContent = said.textContent = word;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      button.replaceChildren(...idle);
+      said.textContent = "";
+    }, 2000);
   });
 }
 
