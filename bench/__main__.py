@@ -22,6 +22,7 @@ from bursar import errors
 MEASURES: dict[str, Callable[[Bench, Plan], Measure]] = {
     "p1": webhooks.measure,
     "p3": credits.measure,
+    "p4": credits.measure_hot,
 }
 WARM_SECONDS = 1
 WIDTH = 150

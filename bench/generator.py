@@ -1,38 +1,50 @@
-"""The load: a closed loop of signed webhooks over keep-alive connections, in a process of its own.
+"""The load: a closed loop of requests over keep-alive connections, in a process of its own.
 
     python -m bench.generator '{"port": …, "clients": …, "warm": …, "seconds": …, "seed": …,
                                 "secret": …}'
 
-Each connection sends its next event when the last one was answered. When time is up nothing more
-is sent, and what is in flight is waited for, so that at the end every event sent has its answer.
-It speaks just enough HTTP/1.1 for our own server and follows nothing.
+They are signed webhooks, or, where `users` says for how many, uses of credits. Each connection
+sends its next request when the last one was answered. When time is up nothing more is sent, and
+what is in flight is waited for, so that at the end every request sent has its answer. It speaks
+just enough HTTP/1.1 for our own server and follows nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import resource
+import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import uvloop
 
 from bench.events import EventMaker
+from bench.samples import Wrong
 
+ROOT = Path(__file__).resolve().parent.parent
 PATH = "/api/stripe/webhook"
+USE_PATH = "/api/credits/use"
 EVENTS_MAX = 5_000_000
 DRAIN_SECONDS = 20.0
+START_SECONDS = 60
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to send: seconds of warming up and of counting, over how many connections."""
+    """What to send: seconds of warming up and of counting, over how many connections.
+
+    `secret` signs webhooks; with `users` it is a service's key, and uses of one credit are sent for
+    users drawn from bench-1 to bench-`users`.
+    """
 
     port: int
     clients: int
@@ -40,6 +52,7 @@ class Order:
     seconds: float
     seed: int
     secret: str
+    users: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +101,9 @@ class Load:
         if self.sent >= EVENTS_MAX or time.perf_counter() >= self._until:
             return None
         self.sent += 1
+        return self._request()
+
+    def _request(self) -> bytes:
         body = self._maker.body()
         signature = self._maker.sign(body, int(time.time()))
         head = f"{self._head}Stripe-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -101,6 +117,25 @@ class Load:
         self.acknowledged += 1
         if self._counts_from <= time.perf_counter() < self._until:
             self.counted += 1
+
+
+class UseLoad(Load):
+    """Uses of one credit, each under a key of its own, in place of webhooks."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        self._users = order.users
+        self._random = random.Random(order.seed)  # noqa: S311 - a load, not a secret
+        self._head = (
+            f"POST {USE_PATH} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nAccept: */*\r\n"
+            f"Authorization: Bearer {order.secret}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 13\r\n"
+        )
+
+    def _request(self) -> bytes:
+        user, key = self._random.randint(1, self._users), self._random.getrandbits(128)
+        head = f"{self._head}Bursar-User: bench-{user}\r\nIdempotency-Key: {key:032x}\r\n\r\n"
+        return head.encode() + b'{"amount": 1}'
 
 
 class Client(asyncio.Protocol):
@@ -147,7 +182,7 @@ async def run(order: Order) -> Outcome:
     opened = [
         await loop.create_connection(Client, "127.0.0.1", order.port) for _ in range(order.clients)
     ]
-    load = Load(order)
+    load = UseLoad(order) if order.users else Load(order)
     for transport, client in opened:
         client.start(transport, load)
     patience = order.warm + order.seconds + DRAIN_SECONDS
@@ -162,6 +197,24 @@ async def run(order: Order) -> Outcome:
         broken=load.broken,
         processor_seconds=used.ru_utime + used.ru_stime,
     )
+
+
+def send(order: Order) -> Outcome:
+    """Send from a process of its own. Raises Wrong unless each answer was 200."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.generator", json.dumps(asdict(order))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=order.warm + order.seconds + DRAIN_SECONDS + START_SECONDS,
+    )
+    if done.returncode:
+        raise Wrong(f"the generator failed: {done.stderr[-2000:]}")
+    outcome = Outcome(**json.loads(done.stdout))
+    if outcome.acknowledged != outcome.sent or outcome.broken:
+        raise Wrong(f"not every request was answered with 200: {outcome}")
+    return outcome
 
 
 def main() -> None:

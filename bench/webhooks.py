@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
-from bench import pgbench, product, samples
+from bench import generator, pgbench, product, samples
 from bench.database import INBOX, MESSAGES, Bench
 from bench.events import EVENT_TYPE, EventMaker
-from bench.generator import DRAIN_SECONDS, Order, Outcome
+from bench.generator import Order, Outcome
 from bench.product import WEBHOOK_SECRET, Product
 from bench.samples import Measure, Plan, Sample, Trial, Wrong
 from bursar.messages import inbox
 
-ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (32, 64, 1)
-START_SECONDS = 60
 
 ROW, STATEMENT, PRODUCT = "pgbench, one row", "pgbench, product's statement", "bursar serve"
 GOALS = {(PRODUCT, 32): "0.65; 0.8", (PRODUCT, 64): "0.6; 1.0", (PRODUCT, 1): "0.35; 0.45"}
@@ -129,29 +123,17 @@ def _insert(bench: Bench, script: str, clients: int, seconds: int, seed: int) ->
 
 
 def _send(served: Product, plan: Plan, clients: int, seed: int) -> Outcome:
-    """Let the generator send in a process of its own. Raises Wrong unless each answer was 200."""
-    order = Order(
-        port=served.port,
-        clients=clients,
-        warm=plan.warm,
-        seconds=plan.seconds,
-        seed=seed,
-        secret=WEBHOOK_SECRET,
+    """Send signed events. Raises Wrong unless each was acknowledged."""
+    return generator.send(
+        Order(
+            port=served.port,
+            clients=clients,
+            warm=plan.warm,
+            seconds=plan.seconds,
+            seed=seed,
+            secret=WEBHOOK_SECRET,
+        )
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.generator", json.dumps(asdict(order))],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=plan.warm + plan.seconds + DRAIN_SECONDS + START_SECONDS,
-    )
-    if done.returncode:
-        raise Wrong(f"the generator failed: {done.stderr[-2000:]}")
-    outcome = Outcome(**json.loads(done.stdout))
-    if outcome.acknowledged != outcome.sent or outcome.broken:
-        raise Wrong(f"not every event was acknowledged: {outcome}")
-    return outcome
 
 
 def _check_stored(bench: Bench, count: int) -> None:

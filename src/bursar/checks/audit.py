@@ -123,6 +123,32 @@ INVARIANTS: tuple[Invariant, ...] = (
         """,
     ),
     Invariant(
+        "give_backs_fit",
+        "What was given back of a use is no more than was used, of the same customer and unit, and "
+        "no account got more back than was taken from it.",
+        """
+        select g.customer_id, g.reverses as use_id, null::bigint as account_id,
+            sum(g.amount) as given_back, u.amount as used
+        from ledger_postings g
+        left join ledger_postings u on u.customer_id = g.customer_id and u.id = g.reverses
+            and u.unit = g.unit and u.type = 'usage' and u.reverses is null
+        where g.reverses is not null
+        group by g.customer_id, g.reverses, u.amount
+        having u.amount is null or sum(g.amount) > -u.amount
+            or bool_or(g.amount <= 0 or g.type <> 'usage')
+        union all
+        select p.customer_id, coalesce(p.reverses, p.id), e.account_id,
+            sum(e.amount) filter (where p.reverses is not null),
+            sum(e.amount) filter (where p.reverses is null)
+        from ledger_postings p
+        join ledger_entries e on e.customer_id = p.customer_id and e.posting_id = p.id
+        join ledger_accounts a on a.id = e.account_id and a.pool <> 'house'
+        where p.type = 'usage'
+        group by p.customer_id, coalesce(p.reverses, p.id), e.account_id
+        having sum(e.amount) > 0
+        """,
+    ),
+    Invariant(
         "credits_have_evidence",
         "Purchased credits were given only for a completed payment of that customer, without a "
         "mismatch.",

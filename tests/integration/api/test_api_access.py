@@ -21,10 +21,15 @@ USER_ROUTES = [
     ("GET", "/api/payments/1"),
     ("GET", "/api/stripe/payments"),
     ("GET", "/api/stripe/payments/1"),
+    ("POST", "/api/credits/use"),
     ("POST", "/api/stripe/checkout-session"),
     ("GET", "/api/stripe/checkout-session/cs_test_1"),
 ]
-SERVICE_ROUTES = [("PUT", "/api/users/ada"), ("POST", "/api/sessions")]
+SERVICE_ROUTES = [
+    ("PUT", "/api/users/ada"),
+    ("POST", "/api/sessions"),
+    ("POST", "/api/credits/uses/1/reverse"),
+]
 
 # Everything about these is wrong but the key; the key must be what is spoken of.
 ABSURD_BODY = b"\xff{not json"

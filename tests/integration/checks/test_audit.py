@@ -14,7 +14,7 @@ from bursar.billing.settle import settle
 from bursar.checks.audit import INVARIANTS, audit
 from bursar.db import Database
 from bursar.ledger import entries
-from bursar.ledger.entries import Cause, Posting
+from bursar.ledger.entries import Cause, GiveBack, Posting
 from bursar.messages import inbox
 from bursar.providers.port import Line, PaymentFacts, Received, Totals
 from people import make_user
@@ -32,6 +32,7 @@ FAULTS = {
     "entries_stay_home": "update ledger_accounts set unit = 'page' where customer_id <> 0",
     "amounts_are_entries": "update ledger_postings set amount = amount + 1",
     "postings_have_one_cause": "delete from ledger_causes",
+    "give_backs_fit": "update ledger_postings set amount = 21 where reverses is not null",
     "credits_have_evidence": "update payments set state = 'failed'",
     "paid_is_credited": "update ledger_postings set type = 'bonus' where type = 'purchase'",
     "parts_are_taken_by_hand": "update payments set captured_minor = 499",
@@ -52,7 +53,7 @@ FAULTS = {
 
 
 async def keep_sound_books(db: Database) -> None:
-    """A paid and credited payment, a use of some of it, and an event that is still queued."""
+    """A paid and credited payment, a use of some, part of which is returned, and a queued event."""
     user = await make_user(db, "ada")
     reference = uuid4()
     lines = [{"price_id": "price_1", "quantity": 1}]
@@ -103,7 +104,15 @@ async def keep_sound_books(db: Database) -> None:
     async with db.transaction() as conn:
         await payments.begin(conn, intent, at=NOW)
         await settle(conn, [facts], at=NOW)
-        await entries.post(conn, [use], at=NOW)
+        [used] = await entries.post(conn, [use], at=NOW)
+        assert used.posting_id is not None
+        returned = GiveBack(
+            customer_id=user.customer_id,
+            posting_id=used.posting_id,
+            amount=5,
+            cause=Cause("test", "use", "give_back"),
+        )
+        await entries.give_back(conn, [returned], at=NOW)
         await inbox.receive(conn, [event], at=NOW)
 
 

@@ -1,0 +1,58 @@
+"""Card numbers where none belongs: found in a text, so that it is refused and never stored.
+
+Pure. Looks for what people paste by mistake, not for what somebody hides on purpose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bursar import errors
+
+DIGITS_MIN = 13
+DIGITS_MAX = 19
+FIRST_DIGITS = "23456"
+
+# Digits that stand alone (in an id, letters stand beside them), with dashes between them or not.
+# The dash at an end matters: the last parts of a UUID may be digits.
+GROUP = r"(?<![\w-])[0-9]+(?:-[0-9]+)*(?![\w-])"
+GROUPS = re.compile(rf"{GROUP}(?:[ \u00a0]{GROUP})*")
+SEPARATOR = re.compile("[ \u00a0]")
+
+
+class CardNumberRefused(errors.Invalid):
+    """A text holds a card number; cards are entered on the payment provider's page alone."""
+
+    code = "card_number_refused"
+
+
+def holds_card_number(text: str) -> bool:
+    """Whether 13 to 19 digits that could be a card's number stand in `text` by themselves."""
+    if len(text) < DIGITS_MIN:
+        return False
+    return any(
+        _holds(SEPARATOR.split(found[0].replace("-", ""))) for found in GROUPS.finditer(text)
+    )
+
+
+def _holds(groups: Sequence[str]) -> bool:
+    """Whether neighbouring groups make a number: other digits may stand before and behind it."""
+    for first, group in enumerate(groups):
+        if group[0] not in FIRST_DIGITS:
+            continue
+        number = ""
+        for other in groups[first:]:
+            number += other
+            if len(number) > DIGITS_MAX:
+                break
+            if len(number) >= DIGITS_MIN and _checks(number):
+                return True
+    return False
+
+
+def _checks(number: str) -> bool:
+    """Luhn's sum over all digits, the last of which is the check digit."""
+    odd = number[-1::-2]
+    even = (2 * int(digit) for digit in number[-2::-2])
+    return (sum(map(int, odd)) + sum(d // 10 + d % 10 for d in even)) % 10 == 0
