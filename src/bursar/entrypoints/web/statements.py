@@ -193,7 +193,7 @@ def ledger_line(posting: PostingRow, units: Mapping[str, Unit], now: datetime) -
     unit = units.get(posting.unit) or Unit(posting.unit, posting.unit, 0, {}, {})
     return LedgerLine(
         id=posting.id,
-        what=TYPE_WORDS.get(posting.type, posting.type),
+        what=_word(posting),
         detail=posting.description or "",
         amount=signed(posting.amount, unit),
         gain=posting.amount > 0,
@@ -201,3 +201,10 @@ def ledger_line(posting: PostingRow, units: Mapping[str, Unit], now: datetime) -
         unit=unit.label,
         at=moment(posting.created_at, now),
     )
+
+
+def _word(posting: PostingRow) -> str:
+    """What a movement is called; a use that was given back, and a refund that failed, go up."""
+    if posting.amount > 0 and posting.type in ("usage", "refund"):
+        return "Given back"
+    return TYPE_WORDS.get(posting.type, posting.type)
