@@ -161,6 +161,19 @@ async def test_a_push_that_died_after_the_call_goes_on_with_the_same_price(
     assert live(world, "bursar_pack_mug_usd") == [(made, 700)]
 
 
+async def test_a_provider_that_forgot_everything_is_told_anew(world: World, tmp_path: Path) -> None:
+    await push(world, small("mug", 700), tmp_path)
+    async with world.wiring.db.transaction() as conn:
+        # As after a reset of the sandbox: no price of ours is there any more.
+        await conn.execute(
+            "update catalog_prices set provider_price_id = provider_price_id || 'gone',"
+            " lookup_key = lookup_key || '_gone'"
+        )
+    await push(world, small("mug", 700), tmp_path)
+    assert set(await packs(world)) == {"mug"}
+    await push(world, small("mug", 700), tmp_path)
+
+
 async def test_another_database_on_the_same_account_adopts_the_prices(
     world: World, tmp_path: Path
 ) -> None:

@@ -13,7 +13,6 @@ import pytest
 from bursar.access import sessions
 from bursar.billing import cases
 from bursar.db.connections import connect
-from bursar.entrypoints.cli import main
 from bursar.messages import inbox
 from bursar.providers.port import Received
 from bursar_sandbox.running import Sandbox
@@ -22,32 +21,6 @@ from worlds import ROOT, SECRET_KEY, WEBHOOK_SECRET
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def bare(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Command:
-    """Runs `bursar` with an environment of its own: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BURSAR_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("STRIPE_SECRET_KEY", raising=False)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def bursar(bare: Command, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Command:
-    """The same, on a database with the whole schema."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    return bare
 
 
 def store_event(database_url: str) -> None:

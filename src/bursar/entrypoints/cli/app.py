@@ -20,7 +20,7 @@ from bursar import errors
 EXIT_REFUSED = 1
 """Every family of errors ends a command with this; wrong usage with 2, by the parser."""
 
-RUN, SELL, LOOK = "Run", "Sell and let in", "Look and repair"
+RUN, TRY, SELL, LOOK = "Run", "Try without money", "Sell and let in", "Look and repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ COMMANDS = (
     Command("serve", RUN, "Run the API, the pages and the worker.", "serving"),
     Command("worker", RUN, "Run a worker alone.", "working"),
     Command("migrate", RUN, "Bring the database's schema up to date.", "schema"),
-    Command("sandbox", RUN, "Play the payment providers, alone.", "sandbox"),
+    Command("sandbox", TRY, "Play the payment providers; clock, faults.", "sandbox", "group"),
+    Command("trigger", TRY, "Make an event happen at the sandbox.", "trigger"),
+    Command("listen", TRY, "Forward the sandbox's signed webhooks to a URL.", "listening"),
     Command("catalog", SELL, "What is sold: push catalog.toml, show it.", "catalog", "group"),
     Command("keys", SELL, "API keys: create, revoke, list.", "keys", "group"),
     Command("admin", SELL, "Let a first admin sign in.", "admin", "group"),
