@@ -7,6 +7,7 @@ between asks the very same question.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -108,7 +109,8 @@ async def check(
         return None
     provider, now = providers[payment.provider], clock.now()
     if payment.opening != "open":
-        await _recover(db, provider, payment, clock)
+        with contextlib.suppress(errors.ProviderRejected):
+            await _call(db, provider, payment, clock)
         return None
     payment = await sync(db, provider, payment, clock=clock)
     if payment.settled:
@@ -168,22 +170,19 @@ async def _begin(
     return str(reference)
 
 
-async def _recover(db: Database, provider: Provider, payment: Payment, clock: Clock) -> None:
-    """Learn what became of a call without an answer. It is repeated only under a key that the
-    provider remembers; later, what it does not have under our reference never was."""
-    if clock.now() - payment.created_at < KEY_REMEMBERED:
-        await _call(db, provider, payment, clock)
-        return
-    opened = await _find(db, provider, payment, clock)
-    if opened is not None:
-        await _store(db, payment, opened, clock)
-        return
-    async with db.transaction() as conn:
-        await payments.not_opened(conn, payment, "refused")
-
-
 async def _call(db: Database, provider: Provider, payment: Payment, clock: Clock) -> Payment:
-    """Ask the provider for the session that the stored payment describes, and store the answer."""
+    """Ask the provider for the session that the stored payment describes, and store the answer.
+
+    It is asked for only under a key that the provider remembers; later it is looked for, and what
+    the provider does not have under our reference never was.
+    """
+    if clock.now() - payment.created_at >= KEY_REMEMBERED:
+        opened = await _find(db, provider, payment, clock)
+        if opened is not None:
+            return await _store(db, payment, opened, clock)
+        async with db.transaction() as conn:
+            await payments.not_opened(conn, payment, "refused")
+        raise errors.ProviderRejected("This checkout was never opened. Begin a new one.")
     try:
         opened = await _create(db, provider, payment, clock)
     except errors.ProviderRejected:
@@ -193,7 +192,10 @@ async def _call(db: Database, provider: Provider, payment: Payment, clock: Clock
     except errors.ProviderUnknown:
         # A provider may replay its own failure under the key for ever: what it did is then found
         # by our reference.
-        found = await _find(db, provider, payment, clock) if payment.opening == "unknown" else None
+        found = None
+        if payment.opening == "unknown":
+            with contextlib.suppress(errors.ProviderRejected):
+                found = await _find(db, provider, payment, clock)
         if found is None:
             async with db.transaction() as conn:
                 await payments.not_opened(conn, payment, "unknown")

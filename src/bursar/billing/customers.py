@@ -41,6 +41,8 @@ PUT_USER = """
 update users set email = $2, email_verified = $3, name = $4, updated_at = $5 where id = $1
 """
 
+LOCK = "select id from customers where id = $1 for no key update"
+
 IS_MEMBER = "select true from members where customer_id = $1 and user_id = $2"
 
 INTEND = """
@@ -121,6 +123,11 @@ async def put_user(
     user = await find_user(conn, user_id)
     assert user is not None  # noqa: S101 - ensured above
     return user
+
+
+async def lock(conn: Connection, customer_id: int) -> None:
+    """Keep a customer's balance still until the transaction ends."""
+    await conn.fetchval(LOCK, customer_id)
 
 
 async def customer_for(conn: Connection, user: User, customer_id: int | None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from bursar.billing import checkouts, refunds, settle
+from bursar.billing import checkouts, refunds, reversals, settle
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -51,5 +51,5 @@ async def handle(
 
 TIMERS: dict[str, Timer] = {
     checkouts.CHECK_TIMER: checkouts.check,
-    refunds.CHECK_TIMER: refunds.check,
+    reversals.CHECK_TIMER: refunds.check,
 }

@@ -89,6 +89,8 @@ class Sums:
     row: Row
     version: int
     excess_minor: int
+    waiting: tuple[str, ...]
+    """The references of refunds that are pending."""
 
 
 def row_of(fields: dict[str, Any]) -> Row:

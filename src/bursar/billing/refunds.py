@@ -15,7 +15,7 @@ from typing import Literal
 
 from bursar import errors, failpoints
 from bursar.access import idempotency
-from bursar.billing import credits, payments, reversals, settle
+from bursar.billing import cases, credits, customers, payments, reversals, settle
 from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
 from bursar.clock import Clock
@@ -25,9 +25,13 @@ from bursar.ledger import balances, entries
 from bursar.messages import timers
 from bursar.providers.port import PaymentFacts, Provider, RefundOrder, RefundReason
 
-CHECK_TIMER = "refund.check"
 ANSWER_LENGTH = timedelta(minutes=2)
 KEY_REMEMBERED = timedelta(hours=23)
+PATIENCE = timedelta(days=30)
+STORED = (
+    "The refund is stored and will be made once the provider answers. Ask again with the same "
+    "Idempotency-Key, never with a new one."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +87,10 @@ async def request(
 async def check(
     db: Database, providers: Mapping[str, Provider], reference: str, clock: Clock
 ) -> datetime | None:
-    """The timer's act: a refund whose answer we never had is asked for again under its key.
+    """The timer's act: ask how a pending refund stands; returns when to look again.
 
-    Past the time that the provider remembers the key, its list of refunds decides. Raises the
-    provider's failures: the timer tries again.
+    One whose answer we never had is asked for again under its key, while the provider remembers
+    it. Past its patience a case is opened. Raises the provider's failures: the timer tries again.
     """
     async with db.connection() as conn:
         found = await reversals.find_by_reference(conn, reference)
@@ -94,15 +98,17 @@ async def check(
             return None
         customer_id, reversal = found
         payment = await payments.get_payment(conn, customer_id, reversal.payment_id)
-    if reversal.provider_ref is not None or reversal.state != "pending":
+    if reversal.state != "pending":
         return None
-    provider = providers[payment.provider]
-    if clock.now() - reversal.created_at < KEY_REMEMBERED:
+    provider, now = providers[payment.provider], clock.now()
+    if reversal.provider_ref is None:
         await _ask(db, provider, reference, clock)
-        return None
-    # It is not asked for again: what the provider does not list under our reference never was.
+        return now + reversals.LOOK_AGAIN
     await _settle(db, await provider.list_refunds(payment.payment_intent_id or ""), clock)
-    await _undo(db, customer_id, reversal, clock)
+    if now - reversal.created_at < PATIENCE:
+        return now + reversals.LOOK_AGAIN
+    async with db.transaction() as conn:
+        await cases.open_cases(conn, [_overdue(payment, reversal)], at=now)
     return None
 
 
@@ -132,16 +138,25 @@ async def _begin(conn: Connection, provider: Provider, wanted: Wanted, *, at: da
         at=at,
     )
     await settle.refresh(conn, payment.customer_id, payment.id, at=at)
-    await timers.schedule(conn, CHECK_TIMER, reference, due_at=at + ANSWER_LENGTH, at=at)
+    await timers.schedule(conn, reversals.CHECK_TIMER, reference, due_at=at + ANSWER_LENGTH, at=at)
     return reference
 
 
 async def _refuse_spent(conn: Connection, payment: Payment, amount: int, *, at: datetime) -> None:
-    share = credits.to_take_back(payment.credits, amount, payment.captured_minor)
-    held = await balances.balance(conn, payment.customer_id, payment.unit or "", at=at)
-    if share > held.pools["purchased"]:
+    """Raise CreditsSpent when the credits that this refund would take are not all there."""
+    await customers.lock(conn, payment.customer_id)
+    given = await entries.posted_for_payments(
+        conn, [payment.customer_id], [payment.id], types=["purchase"]
+    )
+    granted, captured = given.get(payment.id, 0), payment.captured_minor
+    before = payment.refunded_minor + payment.refund_pending_minor
+    share = credits.to_take_back(granted, before + amount, captured) - credits.to_take_back(
+        granted, before, captured
+    )
+    there = await balances.balance(conn, payment.customer_id, payment.unit or "", at=at)
+    if share > there.pools["purchased"]:
         raise errors.CreditsSpent(
-            f"The refund takes {share} credits back and {held.pools['purchased']} are left."
+            f"The refund takes {share} credits back and {there.pools['purchased']} are left."
         )
 
 
@@ -155,6 +170,12 @@ async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -
         payment = await payments.get_payment(conn, customer_id, reversal.payment_id)
     if reversal.state != "pending" or reversal.provider_ref is not None:
         return
+    if clock.now() - reversal.created_at >= KEY_REMEMBERED:
+        # The provider may have forgotten the key: nothing is asked for again. What it does not
+        # list under our reference never was.
+        await _settle(db, await provider.list_refunds(payment.payment_intent_id or ""), clock)
+        await _undo(db, customer_id, reversal, clock)
+        return
     order = RefundOrder(
         reference=reference,
         payment_intent_id=payment.payment_intent_id or "",
@@ -166,12 +187,17 @@ async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -
     except errors.ProviderRejected:
         await _undo(db, customer_id, reversal, clock)
         raise
-    except errors.ProviderUnknown:
+    except errors.ProviderUnavailable as error:
+        raise errors.ProviderUnavailable(STORED) from error
+    except errors.ProviderUnknown as error:
         # Done, perhaps: a provider may replay its own failure under the key for ever.
-        listed = await provider.list_refunds(order.payment_intent_id)
+        try:
+            listed = await provider.list_refunds(order.payment_intent_id)
+        except errors.Error as failed:
+            raise errors.ProviderUnknown(STORED) from failed
         done = [f for f in listed if any(r.reference == reference for r in f.refunds)]
         if not done:
-            raise
+            raise errors.ProviderUnknown(STORED) from error
         facts = done[0]
     failpoints.reach("refund.after_call")
     await _settle(db, [facts], clock)
@@ -214,3 +240,17 @@ async def _show(db: Database, reference: str, clock: Clock) -> Refund:
         granted, before, captured
     )
     return Refund(reversal, share, balance.owed)
+
+
+def _overdue(payment: Payment, reversal: Reversal) -> cases.Opening:
+    return cases.Opening(
+        kind="unknown",
+        reference=f"refund:{reversal.id}",
+        customer_id=payment.customer_id,
+        payment_id=payment.id,
+        amount_minor=reversal.amount_minor,
+        currency=payment.currency,
+        summary=f"Refund {reversal.id} of payment {payment.id} is pending at {payment.provider} "
+        f"since {reversal.created_at:%Y-%m-%d}.",
+        detail={"reference": reversal.reference, "provider_ref": reversal.provider_ref},
+    )

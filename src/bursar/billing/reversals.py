@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from bursar.billing.payment_facts import Row, Sums
 from bursar.db.connections import Connection
 from bursar.providers.port import RefundFact, ReversalState
 
+CHECK_TIMER = "refund.check"
+LOOK_AGAIN = timedelta(hours=6)
+"""How long a refund may be pending before the provider is asked how it stands."""
+
 # A refund that failed never comes back to life; one that settled may still fail.
 RANK: dict[ReversalState, int] = {"pending": 1, "settled": 2, "released": 3}
 
 OF_PAYMENT = """
-select id, payment_id, kind, reference, provider_ref, amount_minor, state, reason, created_at
+select id, payment_id, kind, reference, provider_ref, amount_minor, state, steps, reason,
+    created_at
 from reversals where customer_id = $1 and payment_id = any ($2)
 order by id
 """
@@ -33,19 +38,20 @@ returning id
 """
 
 MOVE = """
-update reversals set state = $3, state_at = $4, provider_ref = coalesce(provider_ref, $5)
+update reversals
+set state = $3, state_at = $4, provider_ref = coalesce(provider_ref, $5), steps = steps + 1
 where customer_id = $1 and id = $2
 """
 
 # What the provider has told of meanwhile is not undone by a refusal.
 RELEASE = """
-update reversals set state = 'released', state_at = $3
+update reversals set state = 'released', state_at = $3, steps = steps + 1
 where customer_id = $1 and id = $2 and state = 'pending' and provider_ref is null
 """
 
 FIND = """
 select r.customer_id, r.id, r.payment_id, r.kind, r.reference, r.provider_ref, r.amount_minor,
-    r.state, r.reason, r.created_at
+    r.state, r.steps, r.reason, r.created_at
 from reversals r where r.reference = $1
 """
 
@@ -61,6 +67,8 @@ class Reversal:
     provider_ref: str | None
     amount_minor: int
     state: ReversalState
+    steps: int
+    """How often its state was told or changed; it only grows."""
     reason: str | None
     created_at: datetime
 
@@ -74,19 +82,24 @@ async def merge(conn: Connection, row: Row, facts: Sequence[RefundFact], *, at: 
         )
         if mine is None:
             known.append(await _learn(conn, row, fact, at))
-        elif RANK[fact.state] > RANK[mine.state] or mine.provider_ref is None:
-            state = max(fact.state, mine.state, key=lambda state: RANK[state])
-            await conn.execute(MOVE, row.customer_id, mine.id, state, fact.at, fact.provider_ref)
+        elif mine.provider_ref is None or RANK[fact.state] > RANK[mine.state]:
+            # What was only our own guess, a refund that "never was" included, gives way.
+            told = fact.state, fact.at, fact.provider_ref
+            await conn.execute(MOVE, row.customer_id, mine.id, *told)
             known[known.index(mine)] = replace(
-                mine, state=state, provider_ref=mine.provider_ref or fact.provider_ref
+                mine,
+                state=fact.state,
+                provider_ref=mine.provider_ref or fact.provider_ref,
+                steps=mine.steps + 1,
             )
     settled = sum(r.amount_minor for r in known if r.state == "settled")
     pending = sum(r.amount_minor for r in known if r.state == "pending")
     capped = min(settled, row.captured_minor)
     reserved = min(pending, row.captured_minor - capped)
-    excess = settled + pending - capped - reserved if row.captured_minor else 0
+    excess = settled - capped if row.captured_minor else 0
     summed = replace(row, refunded_minor=capped, refund_pending_minor=reserved)
-    return Sums(summed, sum(RANK[r.state] for r in known), excess)
+    waiting = tuple(r.reference for r in known if r.state == "pending")
+    return Sums(summed, sum(r.steps for r in known), excess, waiting)
 
 
 async def begin(
@@ -171,6 +184,7 @@ async def _learn(conn: Connection, row: Row, fact: RefundFact, at: datetime) -> 
         fact.provider_ref,
         fact.amount_minor,
         fact.state,
+        1,
         fact.reason,
         at,
     )

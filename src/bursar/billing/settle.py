@@ -15,6 +15,7 @@ from bursar.billing import cases, credits, payments, reversals
 from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
 from bursar.billing.payments import Merged
 from bursar.db.connections import Connection
+from bursar.messages import timers
 from bursar.money import format_money
 from bursar.providers.port import PaymentFacts
 
@@ -73,6 +74,9 @@ async def _apply(conn: Connection, merged: Merged, *, at: datetime) -> None:
         await payments.save(conn, row)
     await credits.grant(conn, rows, granted, at=at)
     await credits.take_back(conn, taken, at=at)
+    for reference in (reference for sums in taken for reference in sums.waiting):
+        due_at = at + reversals.LOOK_AGAIN
+        await timers.schedule(conn, reversals.CHECK_TIMER, reference, due_at=due_at, at=at)
     openings = [case for row in rows for case in _cases(row)]
     openings += [_overdrawn(sums) for sums in taken if sums.excess_minor]
     await cases.open_cases(conn, openings, at=at)

@@ -38,8 +38,8 @@ returning t.kind, t.reference, t.attempts
 FINISH = "delete from timers where kind = $1 and reference = $2 and lease = $3 returning kind"
 
 AGAIN = """
-update timers set due_at = $4, lease = null, lease_until = null, last_error = $5,
-    attempts = case when $5 is null then 0 else attempts end
+update timers set due_at = $4, lease = null, lease_until = null, last_error = $5::text,
+    attempts = case when $5::text is null then 0 else attempts end
 where kind = $1 and reference = $2 and lease = $3
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from bursar.billing import cases, refunds, reversals
 from bursar.billing.payments import Payment
 from bursar.billing.refunds import Refund, Wanted
 from bursar.ledger import balances, entries
-from bursar.ledger.entries import Cause, Posting
+from bursar.ledger.entries import Cause, GiveBack, Posting
 from worlds import World
 
 
@@ -237,6 +238,106 @@ async def test_a_refund_that_fails_later_gives_everything_back(world: World) -> 
     assert again.reversal.amount_minor == 400
 
 
+class LaterClock:
+    """The time, some while from now."""
+
+    def __init__(self, world: World, later: timedelta) -> None:
+        self._clock, self._later = world.wiring.clock, later
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._later
+
+
+async def forget_the_answer(world: World) -> str:
+    """As if the provider's answer had never come; the reference of the one refund."""
+    async with world.wiring.db.transaction() as conn:
+        await conn.execute("update reversals set state = 'pending', provider_ref = null")
+        return str(await conn.fetchval("select reference::text from reversals"))
+
+
+async def test_a_day_later_a_lost_refund_is_looked_up_and_never_made_again(world: World) -> None:
+    payment = await bought(world, amount_minor=1000, currency="usd")
+    await refund(world, payment, 300)
+    reference = await forget_the_answer(world)
+    provider, clock = world.wiring.provider("stripe"), LaterClock(world, timedelta(hours=26))
+    wanted = Wanted(payment_id=payment.id, amount_minor=300, requested_by="admin")
+    again = await refunds.request(world.wiring.db, provider, wanted, clock=clock, resume=reference)
+    assert (again.reversal.state, again.reversal.amount_minor) == ("settled", 300)
+    intent = str(payment.payment_intent_id)
+    assert len(world.stripe.v1.refunds.list({"payment_intent": intent}).data) == 1
+    assert await standing(world, payment) == (700, 0, 0)
+
+
+async def test_what_we_took_for_never_made_gives_way_to_what_the_provider_says(
+    world: World,
+) -> None:
+    payment = await bought(world, amount_minor=1000, currency="usd")
+    await refund(world, payment, 300)
+    await forget_the_answer(world)
+    async with world.wiring.db.transaction() as conn:
+        await conn.execute("update reversals set state = 'released', steps = steps + 1")
+    await tell(world, payment)
+    assert await listed(world, payment) == [(300, "settled")]
+    assert await standing(world, payment) == (700, 0, 0)
+
+
+async def test_a_pending_refund_whose_webhooks_are_lost_is_asked_about(world: World) -> None:
+    payment = await bought_with(world, PENDING)
+    made = await refund(world, payment, 400)
+    assert made.reversal.state == "pending"
+    for _ in range(50):
+        async with world.http() as http:
+            await http.post("/_sandbox/clock", json={"advance": 3600})
+            found = await http.get(f"/v1/refunds/{made.reversal.provider_ref}")
+        if found.json()["status"] == "succeeded":
+            break
+        await asyncio.sleep(0.1)
+    async with world.wiring.db.transaction() as conn:
+        due = await conn.execute("update timers set due_at = now() where kind = 'refund.check'")
+    assert due == "UPDATE 1"
+    await world.work()
+    assert await listed(world, payment) == [(400, "settled")]
+    assert await standing(world, payment) == (600, 0, 0)
+
+
+async def test_a_use_given_back_after_its_refund_pays_what_is_owed(world: World) -> None:
+    payment = await bought(world, amount_minor=1000, currency="usd")
+    await use(world, payment, 1000)
+    await refund(world, payment)
+    assert await standing(world, payment) == (0, 0, 1000)
+    async with world.wiring.db.transaction() as conn:
+        taken = await conn.fetchval("select id from ledger_postings where type = 'usage'")
+        back = GiveBack(
+            customer_id=payment.customer_id,
+            posting_id=taken,
+            amount=None,
+            cause=Cause("test", "back", "give_back"),
+        )
+        await entries.give_back(conn, [back], at=world.wiring.clock.now())
+    assert await standing(world, payment) == (0, 0, 0)
+
+
+async def test_refusing_what_is_spent_counts_the_share_and_not_the_part_alone(
+    world: World,
+) -> None:
+    payment = await bought(world, package="basic")
+    await refund(world, payment, 100, of_spent="refuse")
+    rest = await refund(world, payment, of_spent="refuse")
+    assert rest.credits_reversed == 10
+    assert await standing(world, payment, "page") == (0, 0, 0)
+
+
+async def test_our_own_request_beside_the_dashboards_is_no_excess(world: World) -> None:
+    payment = await bought(world, amount_minor=1000, currency="usd")
+    dashboard(world, payment, 1000)
+    with pytest.raises(errors.ProviderRejected):
+        await refund(world, payment)
+    await tell(world, payment)
+    assert await standing(world, payment) == (0, 0, 0)
+    async with world.wiring.db.connection() as conn:
+        assert await cases.list_cases(conn) == []
+
+
 async def test_a_lost_answer_is_asked_for_under_its_key_and_refunds_once(world: World) -> None:
     payment = await bought(world, amount_minor=1000, currency="usd")
     await refund(world, payment, 300)
@@ -247,7 +348,7 @@ async def test_a_lost_answer_is_asked_for_under_its_key_and_refunds_once(world: 
     later = await refunds.check(
         world.wiring.db, world.wiring.providers, reference, world.wiring.clock
     )
-    assert later is None
+    assert later is not None
     assert await listed(world, payment) == [(300, "settled")]
     intent = str(payment.payment_intent_id)
     assert len(world.stripe.v1.refunds.list({"payment_intent": intent}).data) == 1

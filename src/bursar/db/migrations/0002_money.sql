@@ -98,6 +98,7 @@ create table reversals (
     amount_minor bigint not null check (amount_minor between 1 and 1000000000000),
     state text not null check (state in ('pending', 'settled', 'released')),
     state_at timestamptz,
+    steps smallint not null default 1,
     reason text,
     facts jsonb not null default '{}',
     created_at timestamptz not null,

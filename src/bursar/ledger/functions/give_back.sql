@@ -41,6 +41,8 @@ declare
     rest bigint;
     part bigint;
     ended bigint;
+    debt record;
+    paid bigint;
 begin
     perform 1 from customers c where c.id = any (p_customer) order by c.id for no key update;
 
@@ -94,7 +96,7 @@ begin
         rest := amount;
         -- What was given back before covers the last legs; from there on backwards.
         for leg in
-            select a.id, a.expires_at, -e.amount as taken from ledger_entries e
+            select a.id, a.pool, a.expires_at, -e.amount as taken from ledger_entries e
             join ledger_accounts a on a.id = e.account_id
             where e.customer_id = p_customer[i] and e.posting_id = p_posting[i]
                 and a.pool = any (pools)
@@ -104,8 +106,24 @@ begin
             part := least(rest, greatest(leg.taken - returned, 0));
             returned := greatest(returned - leg.taken, 0);
             continue when part = 0;
-            perform ledger_move(p_customer[i], posting, leg.id, part);
             rest := rest - part;
+            if leg.pool = 'purchased' then
+                -- A refund may have taken meanwhile what was used then: as if less had been used,
+                -- these would have gone with it.
+                for debt in
+                    select a.id, a.balance from ledger_accounts a
+                    where a.customer_id = p_customer[i] and a.unit = given_unit
+                        and a.pool = 'debt' and a.balance < 0
+                    order by a.id
+                loop
+                    exit when part = 0;
+                    paid := least(part, -debt.balance);
+                    perform ledger_move(p_customer[i], posting, debt.id, paid);
+                    part := part - paid;
+                end loop;
+                continue when part = 0;
+            end if;
+            perform ledger_move(p_customer[i], posting, leg.id, part);
             if leg.expires_at <= p_at then
                 expiry := coalesce(expiry,
                     nextval(pg_get_serial_sequence('ledger_postings', 'id')));

@@ -6,6 +6,7 @@ never repeats a call under a new idempotency key.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -135,11 +136,15 @@ class Stripe:
             )
             facts += _read(session.to_dict(), _session_and_intent)
         elif payment_intent_id is not None:
-            intent = await _call(
-                self._client.v1.payment_intents.retrieve_async(
-                    payment_intent_id, {"expand": ["latest_charge"]}
+            try:
+                intent = await _call(
+                    self._client.v1.payment_intents.retrieve_async(
+                        payment_intent_id, {"expand": ["latest_charge"]}
+                    )
                 )
-            )
+            except NoSuchObject:
+                # A message may name what never was; a session of ours that is missing is no such.
+                return []
             facts += _read(intent.to_dict(), lambda found: [translate.intent_answer(found)])
         intent_id = payment_intent_id or next(
             (f.payment_intent_id for f in facts if isinstance(f, PaymentFacts)), None
@@ -147,13 +152,17 @@ class Stripe:
         if intent_id is not None and any(
             isinstance(fact, PaymentFacts) and fact.incomplete for fact in facts
         ):
-            facts += await self.list_refunds(intent_id)
+            with contextlib.suppress(NoSuchObject):
+                facts += await self.list_refunds(intent_id)
         return [fact for fact in facts if not isinstance(fact, Ignored)]
 
     async def list_refunds(self, payment_intent_id: str) -> list[PaymentFacts]:
         listed = await _call(
             self._client.v1.refunds.list_async({"payment_intent": payment_intent_id, "limit": 100})
         )
+        if listed.has_more:
+            # A list that is not whole proves nothing of what is not in it.
+            raise errors.ProviderUnknown("Stripe lists more refunds than can be read at once.")
         facts = _read(listed.to_dict(), lambda found: translate.refunds_answer(found["data"]))
         return [fact for fact in facts if isinstance(fact, PaymentFacts)]
 
@@ -168,6 +177,8 @@ class Stripe:
         for session in listed.data:
             if session.client_reference_id == reference and session.url:
                 return _opened(session)
+        if listed.has_more:
+            raise errors.ProviderUnknown("Stripe lists more sessions than can be read at once.")
         return None
 
     async def create_customer(self, order: CustomerOrder) -> str:
@@ -291,7 +302,9 @@ class Stripe:
         return price.id
 
     async def archive_price(self, price_id: str) -> None:
-        await _call(self._client.v1.prices.update_async(price_id, {"active": False}))
+        # One that is not there is off sale already (a sandbox was reset, say).
+        with contextlib.suppress(NoSuchObject):
+            await _call(self._client.v1.prices.update_async(price_id, {"active": False}))
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

@@ -39,6 +39,8 @@ REFUND_STATES: dict[str, ReversalState] = {
 }
 
 CURRENCY = re.compile("[A-Za-z]{3}")
+# Prices and customers may have ids of somebody's choice; none has a slash or a blank in it.
+ID = re.compile(r"[A-Za-z0-9_.:@+-]{1,255}", re.ASCII)
 
 Object = Mapping[str, Any]
 
@@ -130,7 +132,7 @@ def charge_succeeded(charge: Object, at: datetime) -> Facts:
         at=at,
         reference=_reference(charge),
         payment_intent_id=_id(charge.get("payment_intent")),
-        charge_id=_id(charge.get("id")),
+        charge_id=_own_id(charge),
         provider_customer_id=_id(charge.get("customer")),
         state="completed" if captured else "authorized",
         currency=_currency(charge.get("currency")),
@@ -147,22 +149,27 @@ def charge_refunded(charge: Object, at: datetime) -> Facts:
         at=at,
         reference=_reference(charge),
         payment_intent_id=_id(charge.get("payment_intent")),
-        charge_id=_id(charge.get("id")),
+        charge_id=_own_id(charge),
         currency=_currency(charge.get("currency")),
-        incomplete=True,
+        incomplete=_went_back(charge),
     )
+
+
+def _went_back(charge: Object) -> bool:
+    """Whether money went back: what a capture of a part released counts among `amount_refunded`."""
+    released = _minor(charge.get("amount") or 0) - _minor(charge.get("amount_captured") or 0)
+    return _minor(charge.get("amount_refunded") or 0) > released
 
 
 def refund_changed(refund: Object, at: datetime) -> Facts:
     """One refund, whoever asked for it."""
-    state = REFUND_STATES.get(str(refund.get("status")))
-    provider_ref = _id(refund.get("id"))
-    if state is None or provider_ref is None:
+    state = REFUND_STATES.get(str(refund.get("status") or "pending"))
+    if state is None:
         raise Unusable("payload_unparseable", f"refund status {refund.get('status')!r}"[:80])
     amount = refund.get("amount")
     amount_minor = _minor(amount) if amount is not None else 0
     fact = RefundFact(
-        provider_ref=provider_ref,
+        provider_ref=_own_id(refund),
         reference=_text(_part(refund, "metadata").get(REFUND_REFERENCE)),
         amount_minor=amount_minor,
         state=state,
@@ -218,7 +225,7 @@ def _session(
         provider="stripe",
         at=at,
         reference=_reference(session),
-        session_id=_id(session.get("id")),
+        session_id=_own_id(session),
         payment_intent_id=_id(session.get("payment_intent")),
         provider_customer_id=_id(session.get("customer")),
         email=_text(_part(session, "customer_details").get("email")),
@@ -245,7 +252,7 @@ def _intent(
         provider="stripe",
         at=at,
         reference=_reference(intent),
-        payment_intent_id=_id(intent.get("id")),
+        payment_intent_id=_own_id(intent),
         charge_id=_id(charge),
         provider_customer_id=_id(intent.get("customer")),
         state=state,
@@ -254,7 +261,7 @@ def _intent(
         captured_minor=captured_minor,
         failure=failure,
         receipt_url=_text(charge.get("receipt_url")) if isinstance(charge, dict) else None,
-        incomplete=isinstance(charge, dict) and bool(charge.get("amount_refunded")),
+        incomplete=isinstance(charge, dict) and _went_back(charge),
     )
 
 
@@ -276,11 +283,14 @@ def _totals(session: Object) -> Totals | None:
     for item in found:
         if not isinstance(item, dict):
             raise Unusable("payload_unparseable", "a line item is no object")
-        price = _part(item, "price")
         lines.append(
-            Line(_id(price), _minor(item.get("quantity") or 1), _minor(item.get("amount_subtotal")))
+            Line(
+                price_id=_id(item.get("price")),
+                quantity=_minor(1 if item.get("quantity") is None else item["quantity"]),
+                subtotal_minor=_minor(item.get("amount_subtotal")),
+            )
         )
-        if price.get("tax_behavior") != "inclusive":
+        if _part(item, "price").get("tax_behavior") != "inclusive":
             tax_added += _minor(item.get("amount_tax") or 0)
     details = _part(session, "total_details")
     return Totals(
@@ -303,11 +313,18 @@ def _part(thing: Object, name: str) -> Object:
 
 
 def _id(value: object) -> str | None:
-    """An id, whether the object stands there expanded or not."""
+    """An id, whether the object stands there expanded or not; None for what can't be one."""
     if isinstance(value, dict):
         value = value.get("id")
-    usable = isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
-    return str(value) if usable else None
+    return value if isinstance(value, str) and ID.fullmatch(value) else None
+
+
+def _own_id(thing: Object) -> str:
+    """The id of the object that a message is about. Raises Unusable."""
+    found = _id(thing)
+    if found is None:
+        raise Unusable("payload_unparseable", f"id {thing.get('id')!r}"[:80])
+    return found
 
 
 def _text(value: object) -> str | None:
