@@ -75,7 +75,7 @@ def test_every_public_status_has_a_badge() -> None:
 @pytest.mark.parametrize("kind", ["refund", "dispute"])
 @pytest.mark.parametrize("state", get_args(ReversalState))
 def test_every_state_of_a_reversal_has_a_badge_and_a_sentence(kind: str, state: str) -> None:
-    reversal = Reversal(3, 7, kind, "r", None, 250, state, None, NOW)  # type: ignore[arg-type]
+    reversal = Reversal(3, 7, kind, "r", None, 250, state, 1, None, NOW)  # type: ignore[arg-type]
     line = statements.return_line(reversal, "usd", NOW)
     assert line.hint
     assert line.badge.word != state
