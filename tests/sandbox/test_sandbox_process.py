@@ -119,6 +119,7 @@ def test_settings_come_from_the_environment() -> None:
 
 def test_a_browser_that_opens_the_address_finds_the_sandboxs_page(tmp_path: Path) -> None:
     with Sandbox(home=tmp_path) as sandbox:
-        answer = httpx.get(f"{sandbox.base_url}/", follow_redirects=True)
+        headers = {"accept": "text/html,*/*;q=0.8"}
+        answer = httpx.get(f"{sandbox.base_url}/", follow_redirects=True, headers=headers)
         assert answer.status_code == 200
         assert answer.url.path == "/_sandbox/"

@@ -8,6 +8,7 @@ It decides nothing: handlers do.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -121,7 +122,9 @@ async def _work_message(wiring: Wiring, message: Claimed) -> None:
         log.warning("message waits", message_id=message.id, reason=error.detail)
         await _give_back(wiring, message, error)
     except Exception as error:
-        log.exception("message failed", message_id=message.id, attempts=message.attempts)
+        # The trace as text: a renderer that prints frames would print keys and payloads.
+        trace = traceback.format_exc()
+        log.error("message failed", message_id=message.id, attempts=message.attempts, trace=trace)
         await _give_back(wiring, message, error)
 
 

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bursar_sandbox import control
 from bursar_sandbox.delivery import Deliverer
@@ -93,7 +95,7 @@ def create_app(settings: Settings) -> Starlette:
         Mount("/v1", app=api),
         *control.routes,
         *page_routes,
-        Route("/", lambda request: RedirectResponse("/_sandbox/", 303)),
+        Route("/", Front(api)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     # What no route knows is answered as the API answers it, whatever the address.
@@ -101,6 +103,19 @@ def create_app(settings: Settings) -> Starlette:
     app.state.store = store
     app.state.reset = reset
     return app
+
+
+class Front:
+    """The bare address: a browser is led to the sandbox's page, a program hears the API."""
+
+    def __init__(self, api: ASGIApp) -> None:
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._api
+        if "text/html" in Request(scope).headers.get("accept", ""):
+            answer = RedirectResponse("/_sandbox/", 303)
+        await answer(scope, receive, send)
 
 
 def _open(settings: Settings) -> Store:

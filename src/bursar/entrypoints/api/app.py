@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from bursar.access.keys import KeyCache
 from bursar.access.limits import ProcessLimit
+from bursar.entrypoints.addresses import networks
 from bursar.entrypoints.api import (
     addresses,
     checkouts,
@@ -45,7 +46,10 @@ class App(FastAPI):
 
 
 def create_app(wiring: Wiring) -> FastAPI:
-    """The API on `wiring`, which its opener closes; more routes may be added to what comes back."""
+    """The API on `wiring`, which its opener closes; more routes may be added to what comes back.
+
+    Raises errors.Misconfigured for trusted proxies that are no addresses.
+    """
     metrics = Metrics()
     app = App(
         title="Bursar",
@@ -68,5 +72,10 @@ def create_app(wiring: Wiring) -> FastAPI:
     for room in (credits, uses, checkouts, payments, refunds, packages, people, health, reference):
         app.include_router(room.router)
     problems.install(app)
-    app.add_middleware(Requests, metrics=metrics, https_only=wiring.settings.mode == "live")
+    app.add_middleware(
+        Requests,
+        metrics=metrics,
+        https_only=wiring.settings.mode == "live",
+        trusted=networks(wiring.settings.trusted_proxies),
+    )
     return app

@@ -1,7 +1,8 @@
 """Bodies: read whole within a limit, as JSON in the strict sense, into a model that is strict too.
 
 What passes here is safe to store: text without NUL or lone surrogates, numbers that are numbers,
-no name twice. It never reads a body before it is told to, so that who asks is decided first.
+no name twice, no card's number. It never reads a body before it is told to, so that who asks is
+decided first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
 from bursar import errors
+from bursar.entrypoints.api.card_numbers import CardNumberRefused, holds_card_number
 from bursar.entrypoints.api.problems import Refusal, invalid
 
 BODY_BYTES_MAX = 64 * 1024
@@ -26,6 +28,8 @@ DISCARD_BYTES_MAX = 8 * 1024 * 1024
 DISCARD_SECONDS = 2.0
 
 JSON_TYPE = re.compile(rb'application/json\s*(?:;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+# The host app's own ids are digits at times, and a tenth of long ones would look like a card's.
+OPAQUE = frozenset(("user_id",))
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 M = TypeVar("M", bound=BaseModel)
@@ -140,7 +144,8 @@ def parse(body: bytes) -> Any:
 
 
 def _check(value: Any, place: str, depth: int) -> None:
-    """Raise errors.Invalid for text that PostgreSQL can't store, Refusal for absurd depth."""
+    """Raise errors.Invalid for text that PostgreSQL can't store and for card numbers, Refusal for
+    absurd depth."""
     if depth > DEPTH_MAX:
         raise Refusal("json_invalid", f"The body is nested deeper than {DEPTH_MAX} levels.")
     if isinstance(value, str):
@@ -151,6 +156,8 @@ def _check(value: Any, place: str, depth: int) -> None:
                 "message": "Text must not contain NUL or a lone surrogate",
             }
             raise errors.Invalid(f"{place}: {entry['message']}.", errors=[entry])
+        if place not in OPAQUE and holds_card_number(value):
+            _refuse_card_number(place)
     elif isinstance(value, dict):
         for name, part in value.items():
             _check(name, place, depth + 1)
@@ -158,6 +165,13 @@ def _check(value: Any, place: str, depth: int) -> None:
     elif isinstance(value, list):
         for position, part in enumerate(value):
             _check(part, f"{place}.{position}", depth + 1)
+
+
+def _refuse_card_number(place: str) -> NoReturn:
+    """Raise CardNumberRefused. The place is a field's name, never the text that is refused."""
+    message = "This text holds a card number; cards are entered on the payment page alone"
+    entry = {"field": place, "code": CardNumberRefused.code, "message": message}
+    raise CardNumberRefused(f"{place}: {message}." if place else f"{message}.", errors=[entry])
 
 
 def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:

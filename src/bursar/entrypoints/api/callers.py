@@ -129,3 +129,11 @@ async def idempotency_key(request: Request) -> str | None:
     if len(values) > 1 or not IDEMPOTENCY_KEY.fullmatch(values[0]):
         raise Refusal("idempotency_key_invalid")
     return values[0]
+
+
+async def required_key(request: Request) -> str:
+    """A dependency: the client's Idempotency-Key. Raises Refusal."""
+    key = await idempotency_key(request)
+    if key is None:
+        raise Refusal("idempotency_key_required")
+    return key

@@ -13,6 +13,8 @@ from bursar import errors
 DIGITS_MIN = 13
 DIGITS_MAX = 19
 FIRST_DIGITS = "23456"
+DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+"""What a digit counts in Luhn's sum where it counts twice."""
 
 # Digits that stand alone (in an id, letters stand beside them), with dashes between them or not.
 # The dash at an end matters: the last parts of a UUID may be digits.
@@ -41,18 +43,14 @@ def _holds(groups: Sequence[str]) -> bool:
     for first, group in enumerate(groups):
         if group[0] not in FIRST_DIGITS:
             continue
-        number = ""
-        for other in groups[first:]:
-            number += other
-            if len(number) > DIGITS_MAX:
+        # Luhn's sum of the digits so far, if the last of them counts once, and if it counts twice.
+        length = once = twice = 0
+        for other in groups[first : first + DIGITS_MAX]:
+            length += len(other)
+            if length > DIGITS_MAX:
                 break
-            if len(number) >= DIGITS_MIN and _checks(number):
+            for digit in map(int, other):
+                once, twice = twice + digit, once + DOUBLED[digit]
+            if length >= DIGITS_MIN and once % 10 == 0:
                 return True
     return False
-
-
-def _checks(number: str) -> bool:
-    """Luhn's sum over all digits, the last of which is the check digit."""
-    odd = number[-1::-2]
-    even = (2 * int(digit) for digit in number[-2::-2])
-    return (sum(map(int, odd)) + sum(d // 10 + d % 10 for d in even)) % 10 == 0

@@ -14,6 +14,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bursar.access.actors import Actor
+from bursar.entrypoints.addresses import Networks, client_address
 from bursar.entrypoints.api import problems
 from bursar.entrypoints.api.bodies import Disconnected
 from bursar.entrypoints.api.metrics import Metrics
@@ -29,12 +30,16 @@ class Requests:
 
     `https_only`: refuse what a proxy took in over plain HTTP, so that a key sent in the clear is
     noticed at once. Pages decide for themselves: they can be redirected, a key can't be unsent.
+    `trusted`: the proxies whose word on the client's address the log believes.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, https_only: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, https_only: bool, trusted: Networks = ()
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._https_only = https_only
+        self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -95,6 +100,7 @@ class Requests:
             milliseconds=round(seconds * 1000, 1),
             code=scope.get("bursar.code"),
             principal=actor.principal if isinstance(actor, Actor) else None,
+            address=client_address(scope, self._trusted),
         )
 
 

@@ -211,6 +211,11 @@ def make(app: FastAPI) -> dict[str, Any]:
     schema["paths"]["/api/{provider}/webhook"] = _webhook("receive_webhook")
     schema["paths"]["/api/webhooks/{provider}"] = _webhook("receive_webhook_alias")
     schema["paths"]["/api/credits/use"] = _use()
+    for path, operations in schema["paths"].items():
+        if "{" in path:
+            # Another word in the path is another address, where nothing is.
+            for operation in operations.values():
+                operation["responses"].setdefault("404", _refusal(404))
     schema["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "A user, service or admin key."}
     }

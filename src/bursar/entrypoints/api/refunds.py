@@ -16,10 +16,9 @@ from bursar.billing import refunds
 from bursar.billing.refunds import Refund, Wanted
 from bursar.entrypoints.api.answers import REFUND_STATUS, RefundMadeAnswer
 from bursar.entrypoints.api.bodies import body_of
-from bursar.entrypoints.api.callers import actor_of, idempotency_key
+from bursar.entrypoints.api.callers import actor_of, required_key
 from bursar.entrypoints.api.once import once
 from bursar.entrypoints.api.openapi import described
-from bursar.entrypoints.api.problems import Refusal
 from bursar.entrypoints.api.requests import RefundRequest
 from bursar.entrypoints.api.state import api_of
 from bursar.providers.port import ProviderName
@@ -30,20 +29,18 @@ router = APIRouter(tags=["payments"])
 @router.post(
     "/api/{provider:provider}/refund",
     response_model=RefundMadeAnswer,
-    **described(body=RefundRequest, idempotent=True, refusals=(404, 409, 502, 504)),
+    **described(body=RefundRequest, key_required=True, refusals=(404, 409, 502, 504)),
 )
 async def refund(
     request: Request,
     provider: ProviderName,
     actor: Annotated[Actor, Depends(actor_of("admin"))],
-    key: Annotated[str | None, Depends(idempotency_key)],
+    key: Annotated[str, Depends(required_key)],
     body: Annotated[RefundRequest, Depends(body_of(RefundRequest))],
 ) -> Response:
     """Give a payment back, whole or in part; its credits go out once the refund succeeded."""
     wiring = api_of(request).wiring
     adapter = wiring.provider(provider)
-    if key is None:
-        raise Refusal("idempotency_key_required")
     wanted = Wanted(
         payment_id=body.payment_id,
         amount_minor=body.amount,

@@ -33,12 +33,11 @@ from bursar.entrypoints.api.callers import (
     actor_of,
     authenticate,
     find_id,
-    idempotency_key,
+    required_key,
     user_caller,
 )
 from bursar.entrypoints.api.collector import Collector
 from bursar.entrypoints.api.openapi import described
-from bursar.entrypoints.api.problems import Refusal
 from bursar.entrypoints.api.requests import ReverseRequest, UseRequest
 from bursar.entrypoints.api.state import api_of
 from bursar.wiring import Wiring
@@ -52,14 +51,6 @@ TEAM_SECONDS = 3.0
 KNOWN_MAX = 20_000
 
 router = APIRouter(tags=["credits"])
-
-
-async def required_key(request: Request) -> str:
-    """A dependency: the client's Idempotency-Key. Raises Refusal."""
-    key = await idempotency_key(request)
-    if key is None:
-        raise Refusal("idempotency_key_required")
-    return key
 
 
 class KnownCallers:

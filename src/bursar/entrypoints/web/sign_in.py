@@ -13,6 +13,7 @@ from bursar import errors
 from bursar.access import limits, sessions
 from bursar.access.sessions import SignedIn
 from bursar.db import Connection
+from bursar.entrypoints import addresses
 from bursar.entrypoints.web import forms, pages, visitors
 from bursar.entrypoints.web.pages import Site
 
@@ -87,9 +88,10 @@ async def _redeem(site: Site, request: Request, token: str) -> SignedIn:
     try:
         return await site.wiring.db.run(work)
     except errors.Unauthenticated:
-        address = request.client.host if request.client else ""
+        settings = site.wiring.settings
+        subject = addresses.subject(request.scope, addresses.networks(settings.trusted_proxies))
         async with site.wiring.db.connection() as conn:
-            await limits.take(conn, "sign_in", address, site.wiring.settings.limit_sign_in)
+            await limits.take(conn, "sign_in", subject, settings.limit_sign_in)
         raise
 
 
