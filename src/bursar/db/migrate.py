@@ -141,8 +141,13 @@ async def open_books(conn: Connection) -> None:
     for attempt in range(BOOKS_ATTEMPTS):
         try:
             await conn.execute(BOOKS)
-        # `if not exists` is no lock: of two starters at the same moment one may fail so.
-        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+        # `if not exists` is no lock: of two starters at the same moment one may fail so, at the
+        # table, at the type that comes with it, or at the index beneath.
+        except (
+            asyncpg.UniqueViolationError,
+            asyncpg.DuplicateTableError,
+            asyncpg.DuplicateObjectError,
+        ):
             if attempt == BOOKS_ATTEMPTS - 1:
                 raise
         except asyncpg.InsufficientPrivilegeError as error:

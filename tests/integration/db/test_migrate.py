@@ -227,3 +227,13 @@ async def test_the_product_s_own_schema_is_complete(database_url: str) -> None:
     finally:
         await conn.close()
     assert await migrate(database_url) == Applied((), ())
+
+
+async def test_starters_at_the_same_moment_open_the_books_together(empty_database_url: str) -> None:
+    conns = [await connect(empty_database_url) for _ in range(6)]
+    try:
+        await asyncio.gather(*(open_books(conn) for conn in conns))
+        assert await conns[0].fetchval("select count(*) from schema_migrations") == 0
+    finally:
+        for conn in conns:
+            await conn.close()
