@@ -130,6 +130,37 @@ async def test_killed_while_opening_a_checkout_the_retry_gets_the_same_one(
     assert len([s for s in sessions if s.client_reference_id == reference]) == 1
 
 
+@pytest.mark.parametrize("point", ["refund.after_intent", "refund.after_call"])
+async def test_killed_while_refunding_the_retry_gives_back_once(world: World, point: str) -> None:
+    payment = await world.open_checkout(amount_minor=1000, currency="usd")
+    await world.pay(payment)
+    await world.sync(payment)
+    async with world.wiring.db.transaction() as conn:
+        _, secret = await keys.create(conn, "admin", at=world.wiring.clock.now())
+    settings = world.settings.model_copy(update={"port": free_port()})
+    headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "one-refund"}
+    body = {"payment_id": payment.id, "amount": 300}
+
+    async def post() -> Any:
+        async with httpx2.AsyncClient(base_url=settings.own_url, timeout=30) as http:
+            return await http.post("/api/stripe/refund", json=body, headers=headers)
+
+    with serving(settings, crash_at=point) as dying:
+        with pytest.raises(httpx2.TransportError):
+            await post()
+        assert await asyncio.to_thread(dying.wait, 30) == -signal.SIGKILL
+    with serving(settings, with_worker=False):
+        async with world.wiring.db.connection() as conn:
+            await conn.execute("update idempotency_keys set lease_until = now()")
+        first, again = await post(), await post()
+    assert (first.status_code, again.json()) == (200, first.json())
+    assert (first.json()["status"], first.json()["credits_reversed"]) == ("succeeded", 300)
+    intent = str((await world.payment(payment)).payment_intent_id)
+    refunded = world.stripe.v1.refunds.list({"payment_intent": intent}).data
+    assert [refund.amount for refund in refunded] == [300]
+    assert await world.balance(payment.customer_id, "credit") == 700
+
+
 async def test_one_event_a_thousand_times_in_parallel_grants_once(world: World) -> None:
     payment = await world.open_checkout()
     bodies = await paid_bodies(world, payment)

@@ -6,6 +6,7 @@ unforeseen error's own words, nor those that name hosts and settings.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -131,7 +132,9 @@ def refused(
 
 def crashed(site: Site, request: Request) -> Response:
     """The page for an error that nobody foresaw; it is logged with its traceback."""
-    log.exception("crashed", request_id=request_id_of(request))
+    # The trace as text: a renderer that prints frames would print keys and payloads.
+    trace = traceback.format_exc()
+    log.error("crashed", request_id=request_id_of(request), trace=trace)
     return show(site, request, UNFORESEEN)
 
 
