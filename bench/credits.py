@@ -32,7 +32,7 @@ USE = """
 \\set customer random(:first, :last)
 \\set number random(1, 9223372036854775807)
 select 1 / (outcome = 'posted')::int from ledger_post(
-    now(), array[cast(:customer as bigint)], array[:unit], array['usage'], array[-1::bigint],
+    now(), false, array[cast(:customer as bigint)], array[:unit], array['usage'], array[-1::bigint],
     array['purchased'], array[''], array[null::timestamptz], array['use'],
     array[lpad(to_hex(cast(:number as bigint)), 32, '0')], array['use'], array[null::bytea],
     array[null::bigint], array[null::text])

@@ -9,6 +9,7 @@ from tidy.sources import ROOT, text
 
 SOURCE = ROOT / "src" / "bursar"
 OWNERS: dict[str, tuple[str, ...]] = {
+    "access/audit_log.py": ("audit_log",),
     "access/idempotency.py": ("idempotency_keys",),
     "access/keys.py": ("api_keys",),
     "access/limits.py": ("rate_limits",),
@@ -26,16 +27,30 @@ OWNERS: dict[str, tuple[str, ...]] = {
 }
 # Names at the providers, one row for each kind of thing: each module writes the kinds it makes.
 # The ledger's tables are written by its SQL functions alone.
-LEDGER = {"ledger/functions/post.sql", "ledger/functions/give_back.sql"}
+LEDGER = {"ledger/functions/accounts.sql"}
 SHARED = {
+    "holds": {"ledger/functions/post.sql", "ledger/functions/close_holds.sql"},
     "provider_refs": {"billing/customers.py", "billing/payments.py"},
-    "ledger_accounts": {"ledger/functions/post.sql"},
+    "ledger_accounts": LEDGER,
     "ledger_causes": LEDGER,
     "ledger_entries": LEDGER,
     "ledger_postings": LEDGER,
 }
 # In the schema, and written by no code yet.
-UNUSED = {"hold_legs", "holds", "outbox_messages"}
+UNUSED = {
+    "business_clock",
+    "customer_roles",
+    "entitlement_counts",
+    "entitlements",
+    "invitations",
+    "outbox_destinations",
+    "outbox_messages",
+    "voucher_uses",
+    "vouchers",
+}
+
+# Tables that a later migration took away again.
+DROPPED = {"hold_legs"}
 
 CREATE = re.compile(r"\bcreate\s+(?:unlogged\s+)?table\s+(?:if\s+not\s+exists\s+)?(\w+)", re.I)
 WRITE = re.compile(
@@ -48,7 +63,7 @@ WRITE = re.compile(
 def tables() -> set[str]:
     """Every table that a migration, or the runner of migrations, makes."""
     files = [*SOURCE.glob("db/migrations/*.sql"), SOURCE / "db" / "migrate.py"]
-    return {table for path in files for table in CREATE.findall(text(path))}
+    return {table for path in files for table in CREATE.findall(text(path))} - DROPPED
 
 
 def writers() -> dict[str, set[str]]:

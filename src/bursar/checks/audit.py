@@ -313,22 +313,36 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
     Invariant(
         "holds_fit",
-        "What lies in `held` is what open holds reserve, leg by leg.",
+        "What lies in `held` for uses is what open holds reserve, and a hold is its posting.",
         """
-        select h.customer_id, h.unit, sum(h.amount) as held, max(a.balance) as balance
-        from (
-            select h.customer_id, h.unit, sum(l.amount - l.settled - l.returned) as amount
-            from holds h join hold_legs l on l.customer_id = h.customer_id and l.hold_id = h.id
-            group by h.customer_id, h.unit
+        select customer_id, unit, sum(amount) as reserved, sum(balance) as held from (
+            select customer_id, unit, amount, 0 as balance from holds where state = 'held'
             union all
-            select customer_id, unit, 0 from ledger_accounts
-            where pool = 'held' and source not like 'payment:%'
-        ) h
-        left join ledger_accounts a
-            on a.customer_id = h.customer_id and a.unit = h.unit and a.pool = 'held'
-            and a.source not like 'payment:%'
-        group by h.customer_id, h.unit
-        having sum(h.amount) <> coalesce(max(a.balance), 0)
+            select customer_id, unit, 0, balance from ledger_accounts
+            where pool = 'held' and source = ''
+        ) x group by customer_id, unit having sum(amount) <> sum(balance)
+        union all
+        select h.customer_id, h.unit, h.amount, -p.amount from holds h
+        join ledger_postings p on p.customer_id = h.customer_id and p.id = h.id
+        where p.amount <> -h.amount or p.type <> 'hold' or p.unit <> h.unit
+        """,
+    ),
+    Invariant(
+        "holds_close_once",
+        "A hold that is closed was released once, whole, and what was captured of it was used; an "
+        "open one has neither.",
+        """
+        select h.customer_id, h.id as hold_id, h.state, h.amount, h.captured,
+            coalesce(sum(p.amount) filter (where p.type = 'release'), 0) as released,
+            coalesce(-sum(p.amount) filter (where p.type = 'usage'), 0) as used
+        from holds h
+        left join ledger_postings p on p.customer_id = h.customer_id and p.hold_id = h.id
+        group by h.customer_id, h.id
+        having coalesce(sum(p.amount) filter (where p.type = 'release'), 0)
+                <> case h.state when 'held' then 0 else h.amount end
+            or coalesce(-sum(p.amount) filter (where p.type = 'usage'), 0) <> h.captured
+            or coalesce(-sum(p.amount) filter (where p.type = 'expiry'), 0)
+                > h.amount - h.captured
         """,
     ),
 )

@@ -26,12 +26,15 @@ PostingType = Literal[
     "hold",
     "release",
 ]
-Pool = Literal["plan", "bonus", "purchased"]
-Outcome = Literal["posted", "repeated", "reused", "refused"]
+Pool = Literal["plan", "bonus", "purchased", "debt"]
+Outcome = Literal["posted", "repeated", "reused", "refused", "owing"]
+
+ALL_THERE_IS = AMOUNT_MAX
+"""The amount of an expiry: whatever is left in the account."""
 
 POST = """
 select ordinal, outcome, posting_id, balance
-from ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+from ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 order by ordinal
 """
 
@@ -60,7 +63,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """A movement to make. `amount` in the unit's smallest parts: above zero gives, below takes."""
+    """A movement to make. `amount` in the unit's smallest parts: above zero gives, below takes.
+
+    What each type does is written in functions/post.sql. For a hold `expires_at` is when it lapses,
+    else when the account that is made for the posting ends.
+    """
 
     customer_id: int
     unit: str
@@ -84,10 +91,13 @@ class Posted:
     balance: int
 
 
-async def post(conn: Connection, postings: Sequence[Posting], *, at: datetime) -> list[Posted]:
+async def post(
+    conn: Connection, postings: Sequence[Posting], *, at: datetime, refuse_owing: bool = False
+) -> list[Posted]:
     """Post all of them, each at most once by its cause; answers come in the order given.
 
-    `at` is the business time. A refused or repeated posting leaves the others standing.
+    `at` is the business time. A refused or repeated posting leaves the others standing. With
+    `refuse_owing` nobody who owes can use or reserve: the outcome is `owing`.
     """
     if not postings:
         return []
@@ -111,7 +121,7 @@ async def post(conn: Connection, postings: Sequence[Posting], *, at: datetime) -
         [p.payment_id for p in postings],
         [p.description for p in postings],
     ]
-    rows = await conn.fetch(POST, at, *columns)
+    rows = await conn.fetch(POST, at, refuse_owing, *columns)
     return [Posted(row["outcome"], row["posting_id"], row["balance"]) for row in rows]
 
 

@@ -49,6 +49,9 @@ FAULTS = {
     "users_have_customers": "delete from members",
     "holds_fit": "insert into ledger_accounts (customer_id, unit, pool, source, balance,"
     " created_at) select id, 'credit', 'held', '', 5, now() from customers where id <> 0",
+    "holds_close_once": "insert into holds (customer_id, id, unit, amount, state, expires_at,"
+    " created_at, closed_at) select customer_id, id, unit, 5, 'released', now(), now(), now()"
+    " from ledger_postings where type = 'usage' and amount < 0",
 }
 
 

@@ -1,6 +1,8 @@
 """Once for each Idempotency-Key: the first answer is kept, a refusal leaves the key free.
 
-For requests that begin an intent at a provider: a try that broke off is resumed by its reference.
+`once` is for requests that begin an intent at a provider: a try that broke off is resumed by its
+reference. `once_here` is for those that change our own tables alone: claim, change and answer are
+one transaction, so no try can break off between them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from starlette.responses import Response
 from bursar import errors
 from bursar.access import idempotency
 from bursar.access.idempotency import Key, Replay, Resumed
-from bursar.db import Database
+from bursar.db import Connection, Database
 from bursar.entrypoints.api.answers import Answer, answer
 
 # With these the outcome is open, and the same intent is asked about again under the same key.
@@ -43,3 +45,26 @@ async def once(db: Database, key: Key, work: Callable[[str | None], Awaitable[An
     async with db.transaction() as conn:
         await idempotency.complete(conn, key, response.status_code, bytes(response.body))
     return response
+
+
+async def once_here(
+    db: Database, key: Key | None, work: Callable[[Connection], Awaitable[Answer]]
+) -> Response:
+    """Do `work` and keep its answer in one transaction; without a key, just do it.
+
+    `work` may run again after contention. Raises IdempotencyKeyInUse, IdempotencyKeyReused and
+    whatever `work` raises, which undoes the claim too.
+    """
+
+    async def claim_and_work(conn: Connection) -> Response:
+        if key is None:
+            return answer(await work(conn))
+        claim = await idempotency.claim(conn, key)
+        if isinstance(claim, Replay):
+            headers = {"Idempotent-Replayed": "true"}
+            return Response(claim.response, claim.status, headers, media_type="application/json")
+        response = answer(await work(conn))
+        await idempotency.complete(conn, key, response.status_code, bytes(response.body))
+        return response
+
+    return await db.run(claim_and_work)
