@@ -131,6 +131,20 @@ async def test_a_customer_that_the_provider_refuses_can_be_mended(world: World) 
     assert (await world.open_checkout("bob")).opening == "open"
 
 
+async def test_an_event_whose_effect_failed_is_worked_again(world: World) -> None:
+    payment = await world.open_checkout()
+    await world.pay(payment)
+    await world.deliver(await world.events_about(payment))
+    async with world.wiring.db.connection() as conn:
+        await conn.execute("alter table ledger_entries add constraint broken check (false)")
+        await world.work()
+        assert await world.balance(payment.customer_id) == 0
+        await conn.execute("alter table ledger_entries drop constraint broken")
+        await conn.execute("update inbox_queue set due_at = now()")
+    await world.work()
+    assert await world.balance(payment.customer_id) == 5
+
+
 async def test_no_failure_ends_the_worker(world: World) -> None:
     stop = asyncio.Event()
     async with world.wiring.db.connection() as conn:

@@ -69,6 +69,21 @@ async def test_the_success_page_settles_as_the_webhook_does(world: World) -> Non
     assert await world.payment(payment) == synced
 
 
+async def test_a_completed_session_that_is_not_paid_yet_grants_nothing(world: World) -> None:
+    payment = await world.open_checkout()
+    await world.pay(payment)
+    [completed] = [
+        event
+        for event in await world.events_about(payment)
+        if event["type"] == "checkout.session.completed"
+    ]
+    completed["data"]["object"]["payment_status"] = "unpaid"
+    await world.deliver([completed])
+    await world.work()
+    assert (await world.payment(payment)).state == "processing"
+    assert await world.balance(payment.customer_id) == 0
+
+
 async def test_a_free_amount_buys_by_the_rate(world: World) -> None:
     payment = await world.open_checkout(amount_minor=1234, currency="usd")
     await world.pay(payment)
