@@ -80,7 +80,7 @@ BUGS = (
     ),
     Bug(
         "what is unpaid counts as paid",
-        "providers/stripe/translate.py",
+        "providers/stripe/translate/sessions.py",
         (
             ('if status == "unpaid":', "if False:"),
             ('("paid", "no_payment_required")', '("paid", "no_payment_required", "unpaid")'),
@@ -89,7 +89,7 @@ BUGS = (
     ),
     Bug(
         "another mode's events count",
-        "providers/stripe/client.py",
+        "providers/stripe/client/__init__.py",
         (('if message.get("livemode") is not (self._mode == "live"):', "if False:"),),
         (f"{PURCHASE}::test_an_event_of_another_mode_or_account_is_quarantined",),
     ),

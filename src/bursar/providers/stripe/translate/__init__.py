@@ -1,0 +1,44 @@
+"""Stripe's words into facts. Their names for things stop in this room. Pure.
+
+Works on plain dictionaries, so that an event's snapshot and an answer to a call are read alike,
+and reads only fields that stand in the same place in every API version since 2022-11-15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from bursar.providers.port import Facts, Ignored, Unusable
+from bursar.providers.stripe.translate import charges, fields, intents, refunds, sessions
+from bursar.providers.stripe.translate.fields import Object
+
+
+def event(message: Object) -> Facts:
+    """What an event says. Raises Unusable when a field that matters can't be read."""
+    read = HANDLED.get(str(message.get("type")))
+    if read is None:
+        return Ignored("event type is not used")
+    data = message.get("data")
+    body = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(body, dict):
+        raise Unusable("payload_unparseable", "data.object is no object")
+    return read(body, fields.time_of(message.get("created")))
+
+
+HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
+    "checkout.session.completed": sessions.completed,
+    "checkout.session.async_payment_succeeded": sessions.completed,
+    "checkout.session.async_payment_failed": sessions.failed,
+    "checkout.session.expired": sessions.expired,
+    "payment_intent.succeeded": intents.succeeded,
+    "payment_intent.payment_failed": intents.failed,
+    "payment_intent.canceled": intents.canceled,
+    "charge.succeeded": charges.succeeded,
+    "charge.refunded": charges.refunded,
+    "charge.refund.updated": refunds.changed,
+    "refund.created": refunds.changed,
+    "refund.updated": refunds.changed,
+    "refund.failed": refunds.changed,
+}
+"""Stripe's event types that say something of a payment, and how each is read."""

@@ -1,0 +1,73 @@
+"""Payment intents into facts. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bursar.providers.port import Facts, PaymentFacts, PaymentState
+from bursar.providers.stripe.translate import charges, fields
+from bursar.providers.stripe.translate.fields import Object
+
+
+def succeeded(intent: Object, at: datetime) -> Facts:
+    received = fields.minor(intent.get("amount_received"))
+    return _intent(intent, at, state="completed", captured_minor=received)
+
+
+def failed(intent: Object, at: datetime) -> Facts:
+    error = fields.part(intent, "last_payment_error")
+    failure = (
+        fields.find_id(error.get("decline_code"))
+        or fields.find_id(error.get("code"))
+        or "payment_failed"
+    )
+    return _intent(intent, at, state="failed", failure=failure[:100])
+
+
+def canceled(intent: Object, at: datetime) -> Facts:
+    return _intent(intent, at, state="canceled")
+
+
+def answer(intent: Object) -> Facts:
+    """A payment intent as it was fetched, with `latest_charge` expanded."""
+    charge = intent.get("latest_charge")
+    stamp = charge.get("created") if isinstance(charge, dict) else intent.get("created")
+    at = fields.time_of(stamp)
+    match intent.get("status"):
+        case "succeeded":
+            return succeeded(intent, at)
+        case "canceled":
+            return canceled(intent, fields.time_of(intent.get("canceled_at") or stamp))
+        case "processing":
+            return _intent(intent, at, state="processing")
+        case "requires_capture":
+            return _intent(intent, at, state="authorized")
+        case "requires_payment_method" if intent.get("last_payment_error"):
+            return failed(intent, at)
+    return _intent(intent, at, state=None)
+
+
+def _intent(
+    intent: Object,
+    at: datetime,
+    *,
+    state: PaymentState | None,
+    captured_minor: int | None = None,
+    failure: str | None = None,
+) -> Facts:
+    charge = intent.get("latest_charge")
+    return PaymentFacts(
+        provider="stripe",
+        at=at,
+        reference=fields.reference_of(intent),
+        payment_intent_id=fields.own_id(intent),
+        charge_id=fields.find_id(charge),
+        provider_customer_id=fields.find_id(intent.get("customer")),
+        state=state,
+        currency=fields.currency(intent.get("currency")),
+        amount_minor=fields.minor(intent.get("amount")),
+        captured_minor=captured_minor,
+        failure=failure,
+        receipt_url=fields.text(charge.get("receipt_url")) if isinstance(charge, dict) else None,
+        incomplete=isinstance(charge, dict) and charges.went_back(charge),
+    )
