@@ -72,7 +72,7 @@ class Server:
                 create_app(wiring), log_level="warning", access_log=False, lifespan="off"
             )
             self._server = uvicorn.Server(config)
-            with socket.socket() as listening:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
                 listening.bind(("127.0.0.1", 0))
                 listening.listen(128)
                 self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"

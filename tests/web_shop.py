@@ -226,7 +226,7 @@ class Shop:
 @contextmanager
 def shop_at(database_url: str, **settings: Any) -> Iterator[Shop]:
     """Serve the whole app on a free port until the block ends."""
-    listening = socket.socket()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     own_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     given = {

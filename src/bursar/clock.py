@@ -22,7 +22,10 @@ class SystemClock:
 
 
 class ShiftedClock:
-    """The machine's time and an offset that a sandbox sets (`advance`)."""
+    """The machine's time and an offset that a sandbox sets (`advance`).
+
+    Whoever follows the sandbox sets `offset`; everybody else only asks for the time.
+    """
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
         self.offset = offset

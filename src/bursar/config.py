@@ -100,11 +100,15 @@ class Settings(BaseSettings):
     brand_accent: str = Field("#0b6477", pattern=r"^#[0-9a-fA-F]{6}$")
     brand_logo: Path | None = None
 
-    refund_of_spent: Literal["debt", "refuse"] = "debt"
+    team_seats: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    refund_of_spent: Literal["debt", "refuse", "forgive"] = "debt"
+    block_use_while_owing: bool = False
 
     limit_payment_intent: LimitSetting = Limit(10, 900)
     limit_checkout: LimitSetting = Limit(5, 10)
     limit_sign_in: LimitSetting = Limit(10, 900)
+    limit_voucher: LimitSetting = Limit(10, 900)
     limit_api: LimitSetting = Limit(600, 60)
 
     @field_validator("allowed_origins", "trusted_proxies", "stripe_webhook_secrets", mode="before")
@@ -115,11 +119,21 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "limit_payment_intent", "limit_checkout", "limit_sign_in", "limit_api", mode="before"
+        "limit_payment_intent",
+        "limit_checkout",
+        "limit_sign_in",
+        "limit_voucher",
+        "limit_api",
+        mode="before",
     )
     @classmethod
     def _limit(cls, value: object) -> object:
         return parse_limit(value) if isinstance(value, str) else value
+
+    @field_validator("team_seats", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == "off" else value
 
     @model_validator(mode="before")
     @classmethod
@@ -143,6 +157,11 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def base_path(self) -> str:
+        """The path of our own address, `/billing` when we are mounted there; empty at the root."""
+        return urlsplit(self.own_url).path
 
     @property
     def shop_url(self) -> str:

@@ -63,10 +63,64 @@ class CreditsSpent(Conflict):
     code = "credits_spent"
 
 
+class NotATeam(Conflict):
+    """This is a personal account, and only a team has members: name one in Bursar-Customer."""
+
+    code = "not_a_team"
+
+
+class LastOwner(Conflict):
+    """A team keeps an owner: make another member an owner first."""
+
+    code = "last_owner"
+
+
+class SeatsTaken(Conflict):
+    """No seat of the team is free."""
+
+    code = "seats_taken"
+
+
+class HoldClosed(Conflict):
+    """This hold is settled, released or lapsed: nothing is reserved by it any more."""
+
+    code = "hold_closed"
+
+
 class NotSupported(Conflict):
     """The payment provider can't do this."""
 
     code = "not_supported"
+
+
+class VoucherNotValid(Conflict):
+    """This voucher is not valid yet, or not any more."""
+
+    code = "voucher_not_valid"
+
+
+class VoucherUsedUp(Conflict):
+    """This voucher was redeemed as often as it can be."""
+
+    code = "voucher_used_up"
+
+
+class VoucherRedeemed(Conflict):
+    """You have redeemed this voucher before."""
+
+    code = "voucher_redeemed"
+
+
+class VoucherExists(Conflict):
+    """Another voucher has this code."""
+
+    code = "voucher_exists"
+
+
+class LimitReached(Conflict):
+    """The customer has used up what this feature's limit allows."""
+
+    code = "limit_reached"
 
 
 class Invalid(Error):
@@ -129,6 +183,12 @@ class ReversalExceedsUse(Invalid):
     code = "reversal_exceeds_use"
 
 
+class CaptureExceedsHold(Invalid):
+    """More would be captured than the hold reserves."""
+
+    code = "capture_exceeds_hold"
+
+
 class CatalogInvalid(Invalid):
     """catalog.toml does not say what it must."""
 
@@ -145,6 +205,12 @@ class Denied(Error):
     """You are known, but this is not allowed to you."""
 
     code = "forbidden"
+
+
+class NotEntitled(Denied):
+    """Nothing that this customer has bought or was given has this feature."""
+
+    code = "not_entitled"
 
 
 class Unauthenticated(Error):
@@ -173,6 +239,12 @@ class InsufficientCredits(Error):
     """The balance does not cover this use."""
 
     code = "insufficient_credits"
+
+
+class CreditsOwed(InsufficientCredits):
+    """Credits are owed for a refund of spent ones, and nothing is used until that is paid."""
+
+    code = "credits_owed"
 
 
 class Unavailable(Error):

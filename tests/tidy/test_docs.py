@@ -86,7 +86,7 @@ def test_the_example_of_an_env_file_names_only_settings() -> None:
 def documented_commands() -> dict[str, str]:
     """Each command of the page with the text of its section."""
     page = text(DOCS / "reference" / "commands.md")
-    parts = re.split(r"^## `bursar ([a-z ]+)`\n", page, flags=re.M)
+    parts = re.split(r"^## `bursar ([a-z -]+)`\n", page, flags=re.M)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

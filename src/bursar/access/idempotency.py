@@ -143,6 +143,14 @@ async def claim(conn: Connection, key: Key, *, lease_seconds: float = LEASE_SECO
     return Replay(found["status"], found["response"])
 
 
+async def find_answer(conn: Connection, key: Key) -> Replay | None:
+    """The answer that is kept for this request, if it was made before; claims nothing."""
+    found = await conn.fetchrow(FIND, key.principal, key.route, key.key)
+    if found is None or found["status"] is None or found["request_hash"] != key.request_hash:
+        return None
+    return Replay(found["status"], found["response"])
+
+
 async def attach(conn: Connection, key: Key, reference: str) -> None:
     """Note the intent that the work began, in the transaction that commits it.
 

@@ -46,7 +46,9 @@ with found as (
 select id, kind, user_id from found
 """
 
-REVOKE = "update api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1 returning id"
+REVOKE = "update api_keys set revoked_at = $2 where id = $1 and revoked_at is null returning id"
+
+EXISTS = "select true from api_keys where id = $1"
 
 LIST = """
 select id, kind, user_id, prefix, name, created_at, last_used_at, expires_at, revoked_at
@@ -131,10 +133,13 @@ async def find_actor(conn: Connection, secret: str) -> Actor | None:
     return None if row is None else Actor(row["kind"], row["user_id"], row["id"])
 
 
-async def revoke(conn: Connection, key_id: int, *, at: datetime) -> None:
-    """End a key for good; a second time changes nothing. Raises errors.NotFound."""
-    if await conn.fetchval(REVOKE, key_id, at) is None:
+async def revoke(conn: Connection, key_id: int, *, at: datetime) -> bool:
+    """End a key for good; a second time changes nothing, and says False. Raises errors.NotFound."""
+    if await conn.fetchval(REVOKE, key_id, at) is not None:
+        return True
+    if await conn.fetchval(EXISTS, key_id) is None:
         raise errors.NotFound(f"There is no key {key_id}.")
+    return False
 
 
 async def list_keys(conn: Connection, *, user_id: str | None = None) -> list[KeyRow]:

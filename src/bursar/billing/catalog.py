@@ -6,14 +6,16 @@ to a provider; what is looked up at a sale is looked up here, never at the provi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
 
 from bursar import errors
+from bursar.billing import rights
+from bursar.billing.rights import Right
 from bursar.db.connections import Connection
 
 ItemKind = Literal["pack", "plan", "topup"]
@@ -21,7 +23,8 @@ DEFAULT_CURRENCY = "usd"
 
 PACKS = """
 select i.key, i.name, i.unit, u.name as unit_label, u.decimals as unit_decimals, i.credits,
-    p.amount_minor, p.currency, i.description, i.position, i.capture_method, p.provider_price_id
+    p.amount_minor, p.currency, i.description, i.position, i.capture_method, p.provider_price_id,
+    i.details
 from catalog_items i
 join catalog_units u on u.unit = i.unit
 join catalog_prices p on p.kind = i.kind and p.key = i.key
@@ -43,11 +46,12 @@ returning unit
 """
 
 PUT_ITEM = """
-insert into catalog_items (kind, key, name, description, unit, credits, capture_method, position)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+insert into catalog_items (kind, key, name, description, unit, credits, capture_method, position,
+    details)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb)
 on conflict (kind, key) do update set name = excluded.name, description = excluded.description,
     unit = excluded.unit, credits = excluded.credits, capture_method = excluded.capture_method,
-    position = excluded.position, active = true
+    position = excluded.position, details = excluded.details, active = true
 """
 
 # What is new gets its rows before its prices are made; it goes on sale with them, not before.
@@ -82,6 +86,8 @@ class Pack:
     position: int
     capture_method: str
     provider_price_id: str
+    rights: tuple[Right, ...] = ()
+    """What it entitles to beside its credits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,8 @@ class Item:
     credits: int | None
     capture_method: str
     position: int
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What it entitles to (`rights`), and a plan's `group` and `trial_days`."""
 
 
 async def list_packs(conn: Connection, provider: str, *, currency: str | None = None) -> list[Pack]:
@@ -115,7 +123,7 @@ async def list_packs(conn: Connection, provider: str, *, currency: str | None = 
 
     Raises CurrencyNotSold when a currency is asked for in which no pack is sold.
     """
-    packs = [Pack(**dict(row)) for row in await conn.fetch(PACKS, provider, None, None)]
+    packs = [_pack(row) for row in await conn.fetch(PACKS, provider, None, None)]
     if currency is not None:
         asked = [pack for pack in packs if pack.currency == currency]
         if packs and not asked:
@@ -133,7 +141,7 @@ async def get_pack(
 ) -> Pack:
     """One pack in one currency. Raises UnknownItem or CurrencyNotSold."""
     rows = await conn.fetch(PACKS, provider, key, None)
-    packs = {row["currency"]: Pack(**dict(row)) for row in rows}
+    packs = {row["currency"]: _pack(row) for row in rows}
     if not packs:
         raise errors.UnknownItem(f"There is no package {key!r} on sale.")
     wanted = currency or (DEFAULT_CURRENCY if DEFAULT_CURRENCY in packs else min(packs))
@@ -148,7 +156,13 @@ async def get_pack_by_price(conn: Connection, provider: str, price_id: str) -> P
     row = await conn.fetchrow(PACKS, provider, None, price_id)
     if row is None:
         raise errors.UnknownItem("The catalogue sells nothing at this price.")
-    return Pack(**dict(row))
+    return _pack(row)
+
+
+def _pack(row: Any) -> Pack:
+    fields = dict(row)
+    details = orjson.loads(fields.pop("details"))
+    return Pack(**fields, rights=rights.from_json(details.get("rights", ())))
 
 
 async def list_units(conn: Connection) -> list[Unit]:
@@ -231,5 +245,6 @@ async def put_items(conn: Connection, items: Sequence[Item]) -> None:
             item.credits,
             item.capture_method,
             item.position,
+            orjson.dumps(dict(item.details)).decode(),
         )
     await conn.execute(RETIRE_ITEMS, [f"{item.kind}:{item.key}" for item in items])

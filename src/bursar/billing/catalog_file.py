@@ -11,70 +11,55 @@ name = "Starter"
 unit = "page"
 credits = 5
 prices = { usd = 500 }            # minor units
+features = ["priority"]           # what it entitles to, beside its credits
+limits = { exports = 100, api_calls = { count = 1000, per = "month" } }
+
+[plans.pages-basic]
+name = "Basic"
+unit = "page"
+credits = 20                      # the allowance of each period
+prices = { month = { usd = 1500 }, year = { usd = 15000 } }
+trial_days = 14
+group = "pages"                   # of a group a customer has one plan at a time
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from bursar import errors
+from bursar.billing import rights
 from bursar.billing.catalog import Item, Unit
+from bursar.billing.catalog_tables import CatalogTables, ItemTable, PackTable, PlanTable
+from bursar.billing.rights import Per, Right
 from bursar.money import AMOUNT_MAX, CURRENCIES
 
-Amount = Annotated[int, Field(strict=True, ge=1, le=AMOUNT_MAX)]
-Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-UnitKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-Rate = Annotated[Decimal, Field(gt=0, le=10**6, max_digits=18, decimal_places=9)]
 TOPUP_MAX_MINOR = 100_000_00
-
-
-class UnitTable(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field("", max_length=80)
-    decimals: int = Field(0, ge=0, le=4, strict=True)
-    per_minor: dict[str, Rate] = {}
-    minimum: dict[str, Amount] = {}
-    maximum: dict[str, Amount] = {}
-
-
-class PackTable(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(min_length=1, max_length=200)
-    description: str | None = Field(None, max_length=500)
-    unit: UnitKey
-    credits: Amount
-    capture: Literal["automatic", "manual"] = "automatic"
-    prices: dict[str, Amount] = Field(min_length=1)
-
-
-class CatalogTables(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    units: dict[UnitKey, UnitTable] = Field(min_length=1)
-    packs: dict[Key, PackTable] = {}
+METADATA_MAX = 500
+"""How long a word to a provider may be; features and limits are told as one word each."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilePrice:
-    """A price that should be on sale."""
+    """A price that should be on sale; `recurring` is the interval of a plan's."""
 
-    kind: Literal["pack"]
+    kind: Literal["pack", "plan"]
     key: str
     currency: str
     amount_minor: int
+    recurring: Literal["month", "year"] | None = None
 
     @property
     def lookup_key(self) -> str:
         """The name under which the provider keeps the price, whatever its amount."""
-        return f"bursar_{self.kind}_{self.key}_{self.currency}"
+        interval = f"{self.recurring}_" if self.recurring else ""
+        return f"bursar_{self.kind}_{self.key}_{interval}{self.currency}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +74,21 @@ class Catalog:
 def product_id(kind: str, key: str) -> str:
     """The id of an item's product at the provider."""
     return f"bursar_{kind}_{key}"
+
+
+def told_features(given: Iterable[Right]) -> dict[str, str]:
+    """Features and limits in the words that a provider keeps with a product.
+
+    An empty word takes away what stood there before.
+    """
+    listed = list(given)
+    limits = [
+        f"{right.feature}={right.amount}" + (f"/{right.per}" if right.per else "")
+        for right in listed
+        if right.amount is not None
+    ]
+    names = [right.feature for right in listed if right.amount is None]
+    return {"bursar_features": ",".join(names), "bursar_limits": ",".join(limits)}
 
 
 def read(path: Path) -> Catalog:
@@ -127,15 +127,58 @@ def _check(tables: CatalogTables, path: Path) -> None:
                 raise errors.CatalogInvalid(
                     f"{path}: units.{key}: the minimum in {currency} is above the maximum"
                 )
+    periods: dict[str, tuple[Per | None, str]] = {}
+    for place, item in _items(tables):
+        _check_item(path, place, item, tables)
+        for right in item.rights():
+            _check_period(path, place, right, periods)
     for key, pack in tables.packs.items():
         _check_currencies(path, f"packs.{key}.prices", pack.prices)
-        if pack.unit not in tables.units:
-            raise errors.CatalogInvalid(f"{path}: packs.{key}.unit: no unit {pack.unit!r}")
-        if pack.credits * 10 ** tables.units[pack.unit].decimals > AMOUNT_MAX:
-            raise errors.CatalogInvalid(f"{path}: packs.{key}.credits: more than can be counted")
+    for key, plan in tables.plans.items():
+        prices = plan.prices.by_interval()
+        if not prices:
+            raise errors.CatalogInvalid(
+                f"{path}: plans.{key}.prices: say what a month or a year costs"
+            )
+        for interval, amounts in prices.items():
+            _check_currencies(path, f"plans.{key}.prices.{interval}", amounts)
 
 
-def _check_currencies(path: Path, place: str, amounts: dict[str, Amount] | dict[str, Rate]) -> None:
+def _items(tables: CatalogTables) -> Iterable[tuple[str, PackTable | PlanTable]]:
+    yield from ((f"packs.{key}", pack) for key, pack in tables.packs.items())
+    yield from ((f"plans.{key}", plan) for key, plan in tables.plans.items())
+
+
+def _check_item(path: Path, place: str, item: PackTable | PlanTable, tables: CatalogTables) -> None:
+    if item.unit not in tables.units:
+        raise errors.CatalogInvalid(f"{path}: {place}.unit: no unit {item.unit!r}")
+    if (item.credits or 0) * 10 ** tables.units[item.unit].decimals > AMOUNT_MAX:
+        raise errors.CatalogInvalid(f"{path}: {place}.credits: more than can be counted")
+    names = [right.feature for right in item.rights()]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise errors.CatalogInvalid(f"{path}: {place}: {sorted(twice)} is said twice")
+    for word, said in told_features(item.rights()).items():
+        if len(said) > METADATA_MAX:
+            raise errors.CatalogInvalid(
+                f"{path}: {place}: the {word.removeprefix('bursar_')} take more than "
+                f"{METADATA_MAX} characters, which is more than a provider keeps"
+            )
+
+
+def _check_period(
+    path: Path, place: str, right: Right, periods: dict[str, tuple[Per | None, str]]
+) -> None:
+    """A limit counts in one period wherever it is said: of two, neither would be the greater."""
+    if right.amount is None:
+        return
+    per, first = periods.setdefault(right.feature, (right.per, place))
+    if per != right.per:
+        raise errors.CatalogInvalid(
+            f"{path}: {place}.limits.{right.feature} counts in another period than {first} does"
+        )
+
+
+def _check_currencies(path: Path, place: str, amounts: Iterable[str]) -> None:
     for currency in amounts:
         if currency not in CURRENCIES:
             raise errors.CatalogInvalid(
@@ -160,11 +203,40 @@ def _catalog(tables: CatalogTables) -> Catalog:
         if unit.per_minor:
             items.append(Item("topup", key, label, None, key, None, "automatic", position))
     for position, (key, pack) in enumerate(tables.packs.items()):
-        parts = pack.credits * 10 ** tables.units[pack.unit].decimals
-        items.append(
-            Item("pack", key, pack.name, pack.description, pack.unit, parts, pack.capture, position)
-        )
+        items.append(_item(key, pack, tables, position, _details(pack)))
         prices.extend(
             FilePrice("pack", key, currency, amount) for currency, amount in pack.prices.items()
         )
+    for position, (key, plan) in enumerate(tables.plans.items()):
+        terms = {**_details(plan), "group": plan.group, "trial_days": plan.trial_days}
+        items.append(_item(key, plan, tables, position, terms))
+        prices.extend(
+            FilePrice("plan", key, currency, amount, interval)
+            for interval, amounts in plan.prices.by_interval().items()
+            for currency, amount in amounts.items()
+        )
     return Catalog(tuple(units), tuple(items), tuple(prices))
+
+
+def _details(item: ItemTable) -> dict[str, Any]:
+    return {"rights": rights.as_json(item.rights())}
+
+
+def _item(
+    key: str,
+    table: PackTable | PlanTable,
+    tables: CatalogTables,
+    position: int,
+    details: Mapping[str, Any],
+) -> Item:
+    return Item(
+        kind="pack" if isinstance(table, PackTable) else "plan",
+        key=key,
+        name=table.name,
+        description=table.description,
+        unit=table.unit,
+        credits=table.credits and table.credits * 10 ** tables.units[table.unit].decimals,
+        capture_method=table.capture if isinstance(table, PackTable) else "automatic",
+        position=position,
+        details=details,
+    )

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from bursar.billing import catalog
-from bursar.billing.catalog_file import Catalog, FilePrice, product_id
+from bursar.access import audit_log
+from bursar.billing import catalog, rights
+from bursar.billing.catalog import Item
+from bursar.billing.catalog_file import Catalog, FilePrice, product_id, told_features
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -28,8 +30,8 @@ where provider = $1 and lookup_key = $2 and amount_minor = $3 and provider_price
 
 BEGIN = """
 insert into catalog_prices (reference, provider, kind, key, currency, amount_minor, lookup_key,
-    provider_product_id, active, created_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9)
+    provider_product_id, active, created_at, recurring)
+values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10)
 """
 
 MADE = "update catalog_prices set provider_price_id = $2, archived_at = null where reference = $1"
@@ -79,10 +81,8 @@ async def push(
     async with db.transaction() as conn:
         await catalog.prepare(conn, wanted.units, wanted.items)
     for item in wanted.items:
-        metadata = {"bursar_kind": item.kind, "bursar_key": item.key}
-        await provider.put_product(
-            ProductOrder(product_id(item.kind, item.key), item.name, item.description, metadata)
-        )
+        name = product_id(item.kind, item.key)
+        await provider.put_product(ProductOrder(name, item.name, item.description, _metadata(item)))
         report(f"product {item.kind} {item.key}")
     pushed = Pushed()
     references: list[UUID] = []
@@ -101,6 +101,9 @@ async def push(
         await catalog.put_items(conn, wanted.items)
         await conn.execute(RETIRE, provider.name, references)
         await conn.execute(GO_LIVE, references)
+        told = {"created": pushed.created, "unchanged": len(pushed.unchanged)}
+        subject = f"catalog:{provider.name}"
+        await audit_log.record(conn, "command", "catalog.pushed", subject=subject, detail=told)
         old = [row["provider_price_id"] for row in await conn.fetch(TO_ARCHIVE, provider.name)]
     for price_id in dict.fromkeys([*old, *strangers]):
         await provider.archive_price(price_id)
@@ -111,11 +114,19 @@ async def push(
     return pushed
 
 
+def _metadata(item: Item) -> dict[str, str]:
+    """What a product says at the provider, so that whoever reads it there knows the item."""
+    named = {"bursar_kind": item.kind, "bursar_key": item.key}
+    if item.kind == "topup":
+        return named
+    return {**named, **told_features(rights.from_json(item.details["rights"]))}
+
+
 def _agrees(theirs: FoundPrice, price: FilePrice) -> bool:
     return (
         theirs.amount_minor == price.amount_minor
         and theirs.currency == price.currency
-        and theirs.recurring is None
+        and theirs.recurring == price.recurring
         and theirs.product_id == product_id(price.kind, price.key)
     )
 
@@ -142,7 +153,7 @@ async def _make(
                 lookup_key=price.lookup_key,
                 currency=price.currency,
                 amount_minor=price.amount_minor,
-                recurring=None,
+                recurring=price.recurring,
                 metadata={"bursar_kind": price.kind, "bursar_key": price.key},
             )
         )
@@ -166,4 +177,5 @@ async def _begin(
         price.lookup_key,
         product_id(price.kind, price.key),
         clock.now(),
+        price.recurring,
     )

@@ -14,7 +14,8 @@ from uuid import uuid4
 
 from bursar import errors, failpoints
 from bursar.access import idempotency
-from bursar.billing import cases, customers, orders, payments, settle
+from bursar.billing import cases, customers, orders, payments, provider_customers, settle
+from bursar.billing.credits import OfSpent
 from bursar.billing.orders import Order, Priced
 from bursar.billing.payments import Intent, Payment
 from bursar.clock import Clock
@@ -72,7 +73,14 @@ async def open(
     return await _call(db, provider, payment, clock)
 
 
-async def sync(db: Database, provider: Provider, payment: Payment, *, clock: Clock) -> Payment:
+async def sync(
+    db: Database,
+    provider: Provider,
+    payment: Payment,
+    *,
+    clock: Clock,
+    of_spent: OfSpent = "debt",
+) -> Payment:
     """Ask the provider how an unfinished payment stands, and settle it as its webhook would.
 
     Raises ProviderUnavailable, ProviderRejected or ProviderUnknown.
@@ -86,7 +94,7 @@ async def sync(db: Database, provider: Provider, payment: Payment, *, clock: Clo
     )
 
     async def work(conn: Connection) -> None:
-        await settle.settle(conn, facts, at=clock.now(), fetched=True)
+        await settle.settle(conn, facts, at=clock.now(), fetched=True, of_spent=of_spent)
 
     await db.run(work)
     async with db.connection() as conn:
@@ -94,7 +102,12 @@ async def sync(db: Database, provider: Provider, payment: Payment, *, clock: Clo
 
 
 async def check(
-    db: Database, providers: Mapping[str, Provider], reference: str, clock: Clock
+    db: Database,
+    providers: Mapping[str, Provider],
+    reference: str,
+    clock: Clock,
+    *,
+    of_spent: OfSpent = "debt",
 ) -> datetime | None:
     """The timer's act: ask what became of a payment that no message has closed.
 
@@ -112,7 +125,7 @@ async def check(
         with contextlib.suppress(errors.ProviderRejected):
             await _call(db, provider, payment, clock)
         return None
-    payment = await sync(db, provider, payment, clock=clock)
+    payment = await sync(db, provider, payment, clock=clock, of_spent=of_spent)
     if payment.settled:
         return None
     if now - payment.created_at < PATIENCE:
@@ -210,7 +223,7 @@ async def _find(
 ) -> OpenedCheckout | None:
     async with db.connection() as conn:
         user = await customers.ensure_user(conn, payment.user_id or "", at=clock.now())
-    customer = await customers.provider_customer(
+    customer = await provider_customers.name_at(
         db, provider, payment.customer_id, user, at=clock.now()
     )
     return await provider.find_checkout(payment.reference, customer)
@@ -237,7 +250,7 @@ async def _create(
 ) -> OpenedCheckout:
     async with db.connection() as conn:
         user = await customers.ensure_user(conn, payment.user_id or "", at=clock.now())
-    customer = await customers.provider_customer(
+    customer = await provider_customers.name_at(
         db, provider, payment.customer_id, user, at=clock.now()
     )
     asked = payment.request
@@ -258,5 +271,5 @@ async def _create(
         if again:
             raise
         # Somebody deleted the customer at the provider: it is made anew, once.
-        await customers.forget_provider_customer(db, provider, payment.customer_id, customer)
+        await provider_customers.forget(db, provider, payment.customer_id, customer)
         return await _create(db, provider, payment, clock, again=True)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 
-from bursar.billing import checkouts, refunds, reversals, settle
+from bursar.billing import checkouts, expiry, holds, refunds, reversals, settle
+from bursar.billing.credits import OfSpent
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -28,6 +30,7 @@ async def handle(
     *,
     clock: Clock,
     fetched: bool,
+    of_spent: OfSpent = "debt",
 ) -> None:
     """Settle what a message says and close it, in one transaction.
 
@@ -40,7 +43,7 @@ async def handle(
         reason = next((f.reason for f in facts if isinstance(f, Ignored)), None)
         await inbox.finish(conn, message, "ignored", at=at, reason=reason)
         return
-    settled = await settle.settle(conn, said, at=at, fetched=fetched)
+    settled = await settle.settle(conn, said, at=at, fetched=fetched, of_spent=of_spent)
     if settled.payment_ids:
         await inbox.finish(conn, message, "done", at=at, payment_id=settled.payment_ids[0])
     elif settled.stray:
@@ -51,5 +54,15 @@ async def handle(
 
 TIMERS: dict[str, Timer] = {
     checkouts.CHECK_TIMER: checkouts.check,
+    holds.LAPSE_TIMER: holds.lapse,
     reversals.CHECK_TIMER: refunds.check,
+    expiry.TIMER: expiry.expire,
 }
+
+
+def timers(of_spent: OfSpent) -> dict[str, Timer]:
+    """The acts by kind, those that settle payments with the shop's rule for spent credits."""
+    return TIMERS | {
+        checkouts.CHECK_TIMER: partial(checkouts.check, of_spent=of_spent),
+        reversals.CHECK_TIMER: partial(refunds.check, of_spent=of_spent),
+    }

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bursar import errors
-from bursar.billing import catalog
+from bursar.billing import catalog, rights
 from bursar.billing.catalog import Pack
 from bursar.billing.catalog_file import product_id
 from bursar.billing.customers import User
+from bursar.billing.rights import Right
 from bursar.db.connections import Connection
 from bursar.money import AMOUNT_MAX, credits_for, format_money
 from bursar.providers.port import Capabilities, OrderLine
@@ -52,6 +53,7 @@ class Priced:
     currency: str
     capture_method: CaptureMethod
     lines: tuple[OrderLine, ...]
+    rights: tuple[Right, ...] = ()
 
     def snapshot(self) -> dict[str, Any]:
         """What the payment is held against when it comes."""
@@ -66,6 +68,7 @@ class Priced:
             "lines": [
                 {"price_id": line.price_id, "quantity": line.quantity} for line in self.lines
             ],
+            "rights": rights.as_json(self.rights),
         }
 
 
@@ -114,6 +117,7 @@ def _price_pack(pack: Pack, order: Order) -> Priced:
         currency=pack.currency,
         capture_method="manual" if manual else "automatic",
         lines=(OrderLine(order.quantity, price_id=pack.provider_price_id),),
+        rights=pack.rights,
     )
 
 

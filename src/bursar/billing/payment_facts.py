@@ -7,7 +7,7 @@ any number of times, give the same row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +66,9 @@ class Row:
     receipt_url: str | None
     description: str | None
     completed_at: datetime | None
+    user_id: str | None = None
+    disputed_minor: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals | None:
@@ -76,6 +79,15 @@ class Row:
         lines = tuple(Line(*line) for line in known["lines"])
         sums = {name: known[name] for name in known if name.endswith("_minor")}
         return Totals(lines, **sums)
+
+
+def public_status(state: str, *, captured: int, refunded: int, disputed: int) -> str:
+    """How a payment is shown: disputed before refunded before partly refunded before its state."""
+    if disputed:
+        return "disputed"
+    if refunded:
+        return "refunded" if refunded >= captured else "partially_refunded"
+    return state
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ def row_of(fields: dict[str, Any]) -> Row:
     picked["reference"] = str(picked["reference"])
     picked["snapshot"] = orjson.loads(picked["snapshot"])
     picked["facts"] = orjson.loads(picked["facts"])
+    picked["metadata"] = orjson.loads(picked["metadata"])
     return Row(**picked)
 
 

@@ -160,14 +160,13 @@ class Payment:
 
     @property
     def status(self) -> Status:
-        """The public status: disputed before refunded before partly refunded before the state."""
-        if self.disputed_minor:
-            return "disputed"
-        if self.refunded_minor and self.refunded_minor >= self.captured_minor:
-            return "refunded"
-        if self.refunded_minor:
-            return "partially_refunded"
-        return self.state  # type: ignore[return-value]
+        """The public status, as everybody is shown it."""
+        return payment_facts.public_status(  # type: ignore[return-value]
+            self.state,
+            captured=self.captured_minor,
+            refunded=self.refunded_minor,
+            disputed=self.disputed_minor,
+        )
 
     @property
     def settled(self) -> bool:
@@ -207,6 +206,8 @@ class Merged:
     unbound: list[tuple[Row, PaymentFacts]]
     refunds: dict[int, list[RefundFact]]
     """What was told of refunds, by payment id."""
+    before: list[Row]
+    """The rows as they were, in the order of `rows`."""
 
 
 async def begin(conn: Connection, intent: Intent, *, at: datetime) -> int:
@@ -262,7 +263,8 @@ async def not_opened(conn: Connection, payment: Payment, opening: Opening) -> No
 async def lock(conn: Connection, customer_id: int, payment_id: int) -> Merged:
     """One payment's row, locked, with nothing new to merge."""
     locked = await conn.fetch(LOCK, [customer_id], [payment_id])
-    return Merged([payment_facts.row_of(dict(row)) for row in locked], [], [], {})
+    rows = [payment_facts.row_of(dict(row)) for row in locked]
+    return Merged(rows, [], [], {}, rows)
 
 
 async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
@@ -277,6 +279,7 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
     keys = sorted(set(where.values()))
     locked = await conn.fetch(LOCK, [k[0] for k in keys], [k[1] for k in keys])
     rows = {(r["customer_id"], r["id"]): payment_facts.row_of(dict(r)) for r in locked}
+    before = list(rows.values())
     unmatched: list[PaymentFacts] = []
     unbound: list[tuple[Row, PaymentFacts]] = []
     refunds: dict[int, list[RefundFact]] = {}
@@ -297,7 +300,7 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
             "charge": fact.charge_id,
         }
         await _add_refs(conn, fact.provider, refs, *key)
-    return Merged(list(rows.values()), unmatched, unbound, refunds)
+    return Merged(list(rows.values()), unmatched, unbound, refunds, before)
 
 
 async def save(conn: Connection, row: Row) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from bursar import errors, failpoints
-from bursar.access import idempotency
+from bursar.access import audit_log, idempotency
+from bursar.access.actors import Actor
 from bursar.billing import cases, credits, customers, payments, reversals, settle
+from bursar.billing.credits import OfSpent
 from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
 from bursar.clock import Clock
@@ -43,7 +44,8 @@ class Wanted:
     reason: RefundReason | None = None
     force: bool = False
     requested_by: str
-    of_spent: Literal["debt", "refuse"] = "debt"
+    actor: Actor | None = None
+    of_spent: OfSpent = "debt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,17 @@ async def request(
 
         reference = await db.run(work)
     failpoints.reach("refund.after_intent")
-    await _ask(db, provider, reference, clock)
+    await _ask(db, provider, reference, clock, wanted.of_spent)
     return await _show(db, reference, clock)
 
 
 async def check(
-    db: Database, providers: Mapping[str, Provider], reference: str, clock: Clock
+    db: Database,
+    providers: Mapping[str, Provider],
+    reference: str,
+    clock: Clock,
+    *,
+    of_spent: OfSpent = "debt",
 ) -> datetime | None:
     """The timer's act: ask how a pending refund stands; returns when to look again.
 
@@ -102,9 +109,10 @@ async def check(
         return None
     provider, now = providers[payment.provider], clock.now()
     if reversal.provider_ref is None:
-        await _ask(db, provider, reference, clock)
+        await _ask(db, provider, reference, clock, of_spent)
         return now + reversals.LOOK_AGAIN
-    await _settle(db, await provider.list_refunds(payment.payment_intent_id or ""), clock)
+    listed = await provider.list_refunds(payment.payment_intent_id or "")
+    await _settle(db, listed, clock, of_spent)
     if now - reversal.created_at < PATIENCE:
         return now + reversals.LOOK_AGAIN
     async with db.transaction() as conn:
@@ -137,9 +145,32 @@ async def _begin(conn: Connection, provider: Provider, wanted: Wanted, *, at: da
         requested_by=wanted.requested_by,
         at=at,
     )
-    await settle.refresh(conn, payment.customer_id, payment.id, at=at)
+    if wanted.actor is not None:
+        await _record(conn, payment, wanted, amount, reference)
+    await settle.refresh(conn, payment.customer_id, payment.id, at=at, of_spent=wanted.of_spent)
     await timers.schedule(conn, reversals.CHECK_TIMER, reference, due_at=at + ANSWER_LENGTH, at=at)
     return reference
+
+
+async def _record(
+    conn: Connection, payment: Payment, wanted: Wanted, amount: int, reference: str
+) -> None:
+    """Tell the audit log who asked for a refund, in the transaction that begins it."""
+    assert wanted.actor is not None  # noqa: S101 - somebody asked
+    await audit_log.record(
+        conn,
+        wanted.actor,
+        "payment.refunded",
+        subject=f"payment:{payment.id}",
+        customer_id=payment.customer_id,
+        reason=wanted.reason,
+        detail={
+            "amount_minor": amount,
+            "currency": payment.currency,
+            "force": wanted.force,
+            "reference": reference,
+        },
+    )
 
 
 async def _refuse_spent(conn: Connection, payment: Payment, amount: int, *, at: datetime) -> None:
@@ -160,7 +191,9 @@ async def _refuse_spent(conn: Connection, payment: Payment, amount: int, *, at: 
         )
 
 
-async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -> None:
+async def _ask(
+    db: Database, provider: Provider, reference: str, clock: Clock, of_spent: OfSpent
+) -> None:
     """Ask the provider for the refund that is stored, under its key, and settle its answer."""
     async with db.connection() as conn:
         found = await reversals.find_by_reference(conn, reference)
@@ -173,8 +206,9 @@ async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -
     if clock.now() - reversal.created_at >= KEY_REMEMBERED:
         # The provider may have forgotten the key: nothing is asked for again. What it does not
         # list under our reference never was.
-        await _settle(db, await provider.list_refunds(payment.payment_intent_id or ""), clock)
-        await _undo(db, customer_id, reversal, clock)
+        asked = await provider.list_refunds(payment.payment_intent_id or "")
+        await _settle(db, asked, clock, of_spent)
+        await _undo(db, customer_id, reversal, clock, of_spent)
         return
     order = RefundOrder(
         reference=reference,
@@ -185,7 +219,7 @@ async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -
     try:
         facts = await provider.create_refund(order)
     except errors.ProviderRejected:
-        await _undo(db, customer_id, reversal, clock)
+        await _undo(db, customer_id, reversal, clock, of_spent)
         raise
     except errors.ProviderUnavailable as error:
         raise errors.ProviderUnavailable(STORED) from error
@@ -200,23 +234,26 @@ async def _ask(db: Database, provider: Provider, reference: str, clock: Clock) -
             raise errors.ProviderUnknown(STORED) from error
         facts = done[0]
     failpoints.reach("refund.after_call")
-    await _settle(db, [facts], clock)
+    await _settle(db, [facts], clock, of_spent)
 
 
-async def _undo(db: Database, customer_id: int, reversal: Reversal, clock: Clock) -> None:
+async def _undo(
+    db: Database, customer_id: int, reversal: Reversal, clock: Clock, of_spent: OfSpent
+) -> None:
     """End a refund that never was; one that the provider told of meanwhile stays."""
 
     async def work(conn: Connection) -> None:
         await payments.lock(conn, customer_id, reversal.payment_id)
         await reversals.release(conn, customer_id, reversal, at=clock.now())
-        await settle.refresh(conn, customer_id, reversal.payment_id, at=clock.now())
+        payment_id = reversal.payment_id
+        await settle.refresh(conn, customer_id, payment_id, at=clock.now(), of_spent=of_spent)
 
     await db.run(work)
 
 
-async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock) -> None:
+async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock, of_spent: OfSpent) -> None:
     async def work(conn: Connection) -> None:
-        await settle.settle(conn, facts, at=clock.now(), fetched=True)
+        await settle.settle(conn, facts, at=clock.now(), fetched=True, of_spent=of_spent)
 
     await db.run(work)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bursar import failpoints
-from bursar.billing import cases, credits, payments, reversals
+from bursar.billing import cases, credits, events, pack_rights, payments, reversals
+from bursar.billing.credits import OfSpent
 from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
 from bursar.billing.payments import Merged
 from bursar.db.connections import Connection
-from bursar.messages import timers
+from bursar.messages import outbox, timers
 from bursar.money import format_money
 from bursar.providers.port import PaymentFacts
 
@@ -41,7 +42,12 @@ class Settled:
 
 
 async def settle(
-    conn: Connection, facts: Sequence[PaymentFacts], *, at: datetime, fetched: bool = False
+    conn: Connection,
+    facts: Sequence[PaymentFacts],
+    *,
+    at: datetime,
+    fetched: bool = False,
+    of_spent: OfSpent = "debt",
 ) -> Settled:
     """Merge `facts` and post their effects. `at` is the business time.
 
@@ -51,19 +57,27 @@ async def settle(
     merged = await payments.merge(conn, facts)
     if not fetched:
         _ask_for_missing(merged, facts)
-    await _apply(conn, merged, at=at)
+    await _apply(conn, merged, at=at, of_spent=of_spent)
     strays = [fact for fact in merged.unmatched if _money(fact)]
     await cases.open_cases(conn, [_unmatched(fact) for fact in strays], at=at)
     failpoints.reach("work.after_effect")
     return Settled([row.id for row in merged.rows], len(strays))
 
 
-async def refresh(conn: Connection, customer_id: int, payment_id: int, *, at: datetime) -> None:
+async def refresh(
+    conn: Connection,
+    customer_id: int,
+    payment_id: int,
+    *,
+    at: datetime,
+    of_spent: OfSpent = "debt",
+) -> None:
     """Post what a payment's own rows ask for, when we changed them and no message did."""
-    await _apply(conn, await payments.lock(conn, customer_id, payment_id), at=at)
+    merged = await payments.lock(conn, customer_id, payment_id)
+    await _apply(conn, merged, at=at, of_spent=of_spent)
 
 
-async def _apply(conn: Connection, merged: Merged, *, at: datetime) -> None:
+async def _apply(conn: Connection, merged: Merged, *, at: datetime, of_spent: OfSpent) -> None:
     """Judge the merged rows, write them back and post all that follows from them."""
     granted = await credits.granted(conn, merged.rows)
     judged = [_judged(row, granted=bool(granted.get(row.id))) for row in merged.rows]
@@ -73,13 +87,15 @@ async def _apply(conn: Connection, merged: Merged, *, at: datetime) -> None:
     for row in rows:
         await payments.save(conn, row)
     await credits.grant(conn, rows, granted, at=at)
-    await credits.take_back(conn, taken, at=at)
+    await credits.take_back(conn, taken, at=at, of_spent=of_spent)
+    await pack_rights.follow(conn, rows, at=at)
     for reference in (reference for sums in taken for reference in sums.waiting):
         due_at = at + reversals.LOOK_AGAIN
         await timers.schedule(conn, reversals.CHECK_TIMER, reference, due_at=due_at, at=at)
     openings = [case for row in rows for case in _cases(row)]
     openings += [_overdrawn(sums) for sums in taken if sums.excess_minor]
     await cases.open_cases(conn, openings, at=at)
+    await outbox.emit(conn, events.of_payments(merged.before, taken), at=at)
 
 
 def _ask_for_missing(merged: Merged, facts: Sequence[PaymentFacts]) -> None:

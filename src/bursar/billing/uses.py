@@ -76,11 +76,13 @@ Outcome = Done | errors.Error
 """Of a batch one may be refused and the next may pass, so a refusal is a value here."""
 
 
-async def use(conn: Connection, uses: Sequence[Use], *, at: datetime) -> list[Outcome]:
+async def use(
+    conn: Connection, uses: Sequence[Use], *, at: datetime, refuse_owing: bool = False
+) -> list[Outcome]:
     """Take credits, once for each key; the outcomes come in the order given.
 
-    Refusals are errors.InsufficientCredits, which leaves the key free, and
-    errors.IdempotencyKeyReused.
+    With `refuse_owing` nobody who owes uses any. Refusals are errors.InsufficientCredits and
+    errors.CreditsOwed, which leave the key free, and errors.IdempotencyKeyReused.
     """
     postings = [
         Posting(
@@ -94,7 +96,7 @@ async def use(conn: Connection, uses: Sequence[Use], *, at: datetime) -> list[Ou
         )
         for one in uses
     ]
-    posted = await entries.post(conn, postings, at=at)
+    posted = await entries.post(conn, postings, at=at, refuse_owing=refuse_owing)
     failpoints.reach("credits.after_post")
     return [_used(one, answer) for one, answer in zip(uses, posted, strict=True)]
 
@@ -105,7 +107,17 @@ def _used(one: Use, posted: Posted) -> Outcome:
             f"The balance is {posted.balance}, and this use needs {one.amount} (unit {one.unit}, "
             "in its smallest part)."
         )
+    if posted.outcome == "owing":
+        return owing(one.unit)
     return _done(posted)
+
+
+def owing(unit: str) -> errors.CreditsOwed:
+    """The refusal of whoever owes credits."""
+    return errors.CreditsOwed(
+        f"A refund took credits that were spent, and they are owed (unit {unit}). Buy credits: "
+        "what is owed is paid first; then this works with the same Idempotency-Key."
+    )
 
 
 async def give_back(conn: Connection, returns: Sequence[Return], *, at: datetime) -> list[Outcome]:
@@ -143,12 +155,17 @@ def _given_back(given: GivenBack) -> Outcome:
 
 def _done(answer: Posted | GivenBack) -> Outcome:
     if answer.outcome == "reused":
-        return errors.IdempotencyKeyReused(
-            "This Idempotency-Key was used before with another request. Send a new key."
-        )
+        return key_reused()
     assert answer.posting_id is not None  # noqa: S101 - it was posted, now or before
     assert answer.balance is not None  # noqa: S101 - likewise
     return Done(answer.posting_id, answer.balance, answer.outcome == "repeated")
+
+
+def key_reused() -> errors.IdempotencyKeyReused:
+    """The refusal of a key that stands for another request already."""
+    return errors.IdempotencyKeyReused(
+        "This Idempotency-Key was used before with another request. Send a new key."
+    )
 
 
 class KnownUnits:

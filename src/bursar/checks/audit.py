@@ -345,6 +345,20 @@ INVARIANTS: tuple[Invariant, ...] = (
                 > h.amount - h.captured
         """,
     ),
+    Invariant(
+        "vouchers_fit",
+        "A voucher's count is the number of its uses, and each use gave the voucher's credits.",
+        """
+        select v.id as voucher_id, null as user_id, v.uses, count(u.user_id) as listed
+        from vouchers v left join voucher_uses u on u.voucher_id = v.id
+        group by v.id having v.uses <> count(u.user_id)
+        union all
+        select u.voucher_id, u.user_id, v.credits, p.amount from voucher_uses u
+        join vouchers v on v.id = u.voucher_id
+        left join ledger_postings p on p.customer_id = u.customer_id and p.id = u.posting_id
+        where p.amount is distinct from v.credits or p.unit <> v.unit or p.type <> 'bonus'
+        """,
+    ),
 )
 
 

@@ -1,6 +1,7 @@
-"""What this database is for: the one row of table `deployment`.
+"""What this database is for, and how far its clock of business runs ahead: one row of table
+`deployment`, one of `business_clock`.
 
-Owns that row and alone writes it. It never decides the mode: settings do, and this refuses a
+Owns both rows and alone writes them. It never decides the mode: settings do, and this refuses a
 database that served another one, so that a test key can't move money of the live books.
 """
 
@@ -35,3 +36,16 @@ async def find_mode(conn: Connection) -> str | None:
     """Return the recorded mode, or None before the first start."""
     mode: str | None = await conn.fetchval("select mode from deployment")
     return mode
+
+
+async def clock_ahead(conn: Connection) -> float:
+    """How many seconds business time is ahead of the machine's: 0 but in a sandbox."""
+    seconds: float = await conn.fetchval("select ahead_seconds from business_clock")
+    return seconds
+
+
+async def set_clock_ahead(conn: Connection, seconds: float) -> None:
+    """Keep how far the sandbox's clock is ahead, for SQL functions and for the next start."""
+    await conn.execute(
+        "update business_clock set ahead_seconds = $1 where ahead_seconds <> $1", seconds
+    )

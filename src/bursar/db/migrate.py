@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from bursar import errors
+from bursar.db import roles
 from bursar.db.connections import Connection, check_server, connect, using
 from bursar.db.schema_files import (
     MIGRATIONS,
@@ -39,6 +40,10 @@ create table if not exists schema_functions (
 );
 create table if not exists schema_lock ();
 """
+RECORD = """
+insert into schema_functions (name, checksum) values ($1, $2)
+on conflict (name) do update set checksum = excluded.checksum, applied_at = excluded.applied_at
+"""
 BOOKS_ATTEMPTS = 5
 WAIT_SECONDS = 0.1
 
@@ -55,13 +60,15 @@ async def migrate(
     url: str,
     report: Report | None = None,
     *,
+    with_roles: bool = False,
     migrations: Path = MIGRATIONS,
     package: Path = PACKAGE,
 ) -> Applied:
     """Apply what is missing at `url`; a second starter waits for the first and finds nothing.
 
-    `report` gets a line for each file. `migrations` is the folder of numbered files, `package`
-    the one whose `*/functions/*.sql` are repeatable.
+    `report` gets a line for each file. `with_roles` makes the database roles and gives them their
+    rights; from then on every run keeps these up with the schema. `migrations` is the folder of
+    numbered files, `package` the one whose `*/functions/*.sql` are repeatable.
     Raises errors.MigrationFailed (the failing file and line are named, and what came before it
     stays applied), errors.Misconfigured and errors.DatabaseUnavailable.
     """
@@ -71,10 +78,13 @@ async def migrate(
         await open_books(conn)
         async with _only_starter(url):
             say = report or _silent
-            return Applied(
+            applied = Applied(
                 await _apply_migrations(conn, files, say),
                 await _apply_functions(conn, functions, say),
             )
+            schema = roles.schema_of([*files, *functions], BOOKS)
+            await _settle_roles(conn, schema, say, asked=with_roles)
+            return applied
 
 
 async def pending(
@@ -219,16 +229,30 @@ async def _apply_functions(
     async with conn.transaction():
         for file in changed:
             await _apply(conn, file)
-            await conn.execute(
-                "insert into schema_functions (name, checksum) values ($1, $2)"
-                " on conflict (name) do update"
-                " set checksum = excluded.checksum, applied_at = excluded.applied_at",
-                file.name,
-                file.checksum,
-            )
+            await conn.execute(RECORD, file.name, file.checksum)
     for file in changed:
         report(f"applied {file.name}")
     return tuple(file.name for file in changed)
+
+
+async def _settle_roles(
+    conn: Connection, schema: roles.Schema, report: Report, *, asked: bool
+) -> None:
+    """Give the roles their rights where somebody asked for roles, now or before.
+
+    What a run applied and did not come to settle, the next one does: the fingerprint tells.
+    """
+    await roles.shut_out_the_web(conn, schema)
+    settled = await conn.fetchval(
+        "select checksum from schema_functions where name = $1", roles.BOOK
+    )
+    if not asked and settled in (None, schema.fingerprint):
+        return
+    if asked:
+        await roles.create(conn)
+    await roles.settle(conn, schema)
+    await conn.execute(RECORD, roles.BOOK, schema.fingerprint)
+    report("gave the database roles their rights")
 
 
 async def _apply(conn: Connection, file: SchemaFile) -> None:

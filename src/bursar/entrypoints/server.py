@@ -17,7 +17,8 @@ from fastapi import FastAPI
 
 from bursar import errors
 from bursar.config import Settings
-from bursar.entrypoints import api, web, worker
+from bursar.entrypoints import api, sandbox_clock, web, worker
+from bursar.entrypoints.mounted import Mounted
 from bursar.wiring import Wiring, opened
 
 STOP_SECONDS = 5
@@ -26,9 +27,11 @@ log = structlog.get_logger("bursar.server")
 
 
 def create(wiring: Wiring) -> FastAPI:
-    """The app: the API's routes and the pages."""
+    """The app: the API's routes and the pages, under the path of our own address if it has one."""
     app = api.create_app(wiring)
     app.router.routes.extend(web.routes(wiring))
+    if wiring.settings.base_path:
+        app.add_middleware(Mounted, base=wiring.settings.base_path)
     return app
 
 
@@ -64,6 +67,7 @@ async def serve(
             loop.add_signal_handler(number, stop.set)
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve(sockets=[listening]))
+            tasks.create_task(sandbox_clock.follow(wiring, stop=stop))
             if with_worker:
                 tasks.create_task(worker.run(wiring, stop=stop))
             while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
@@ -84,7 +88,9 @@ class _Server(uvicorn.Server):
 
 def listen(settings: Settings) -> socket.socket:
     """The socket at the settings' host and port. Raises Misconfigured when it is taken."""
-    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # With its protocol named, what it accepts waits for no more to send (TCP_NODELAY).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

@@ -2,7 +2,7 @@
 
 Claim (a lease), translate, fetch what is missing (no transaction open), then one transaction:
 effects and finish, if the lease is still ours. Runs inside `serve` or alone; any number at once.
-It decides nothing: handlers do.
+It decides nothing: handlers do. What the outbox owes it sends only where it is told how.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from bursar.access import idempotency, limits, sessions
 from bursar.billing import cases, handlers
 from bursar.billing.settle import FactsMissing
 from bursar.db.connections import Connection
+from bursar.entrypoints import sending
+from bursar.entrypoints.loops import pause
+from bursar.entrypoints.sending import Deliveries
 from bursar.messages import inbox, timers
 from bursar.messages.inbox import Claimed
 from bursar.messages.timers import Timer
@@ -37,14 +40,20 @@ AWAY = (errors.Unavailable, errors.ProviderUnavailable, errors.ProviderUnknown)
 log = structlog.get_logger("bursar.worker")
 
 
-async def run(wiring: Wiring, *, stop: asyncio.Event) -> None:
-    """Work until `stop` is set; what was begun is finished first."""
+async def run(
+    wiring: Wiring, *, stop: asyncio.Event, deliveries: Deliveries | None = None
+) -> None:
+    """Work until `stop` is set; what was begun is finished first.
+
+    `deliveries` are the destinations of the outbox that this process can deliver to.
+    """
     log.info("worker started")
     # A slow provider may hold up what is due later; it must not hold up what came in.
     await asyncio.gather(
         _loop(wiring, work_messages, stop),
         _loop(wiring, work_timers, stop),
         _loop(wiring, tidy_up, stop, seconds=TIDY_SECONDS),
+        *([sending.run(wiring, deliveries, stop=stop)] if deliveries else []),
     )
     log.info("worker stopped")
 
@@ -103,10 +112,10 @@ async def _loop(
             worked = await work(wiring)
         except Exception as error:
             log.warning("work stopped for a moment", reason=str(error), work=work.__name__)
-            await _pause(stop, PAUSE_AFTER_TROUBLE_SECONDS)
+            await pause(stop, PAUSE_AFTER_TROUBLE_SECONDS)
             continue
         if not worked:
-            await _pause(stop, idle)
+            await pause(stop, idle)
 
 
 async def _work_message(wiring: Wiring, message: Claimed) -> None:
@@ -135,7 +144,14 @@ async def _settle_message(wiring: Wiring, message: Claimed) -> None:
     while True:
 
         async def work(conn: Connection, fetched: bool = fetched) -> None:
-            await handlers.handle(conn, message, facts, clock=wiring.clock, fetched=fetched)
+            await handlers.handle(
+                conn,
+                message,
+                facts,
+                clock=wiring.clock,
+                fetched=fetched,
+                of_spent=wiring.settings.refund_of_spent,
+            )
             failpoints.reach("work.before_commit")
 
         try:
@@ -179,7 +195,7 @@ async def _give_back(wiring: Wiring, message: Claimed, error: Exception) -> None
 
 
 async def _work_timer(wiring: Wiring, timer: Timer) -> None:
-    act = handlers.TIMERS.get(timer.kind)
+    act = handlers.timers(wiring.settings.refund_of_spent).get(timer.kind)
     try:
         if act is None:
             raise LookupError(f"no handler for timer {timer.kind!r}")
@@ -212,10 +228,3 @@ async def _put_off(wiring: Wiring, timer: Timer, error: Exception) -> None:
         )
         await cases.open_cases(conn, [opening], at=now)
         await timers.finish(conn, timer)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

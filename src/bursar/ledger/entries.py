@@ -1,5 +1,5 @@
-"""Postings to the ledger. Owns the calls of `ledger_post` and `ledger_give_back`; the rules of
-locking are written there.
+"""Postings to the ledger. Owns the calls of `ledger_post`, `ledger_give_back` and
+`ledger_move_end`; the rules of locking are written there.
 
 Takes a sequence: one request is a list of one. All postings of a database transaction go in one
 call, so that customers are locked in one order and a deadlock can't be built.
@@ -42,6 +42,17 @@ GIVE_BACK = """
 select ordinal, outcome, posting_id, balance, returnable
 from ledger_give_back($1, $2, $3, $4, $5, $6, $7, $8, $9)
 order by ordinal
+"""
+
+MOVE_END = """
+select ordinal, ends_at from ledger_move_end($1, $2, $3, $4, $5, $6) order by ordinal
+"""
+
+POSTED_FOR_CAUSE = """
+select coalesce(sum(p.amount), 0)::bigint
+from ledger_causes c
+join ledger_postings p on p.customer_id = c.customer_id and p.id = c.posting_id
+where c.kind = $1 and c.cause_id = $2 and starts_with(c.purpose, $3)
 """
 
 POSTED_FOR_PAYMENTS = """
@@ -178,6 +189,43 @@ async def give_back(
         GivenBack(row["outcome"], row["posting_id"], row["balance"], row["returnable"])
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveEnd:
+    """An account of credits that end, and when it is to end instead."""
+
+    customer_id: int
+    unit: str
+    pool: Pool
+    source: str
+    ends_at: datetime
+
+
+async def move_end(
+    conn: Connection, moves: Sequence[MoveEnd], *, at: datetime
+) -> list[datetime | None]:
+    """Move the ends of dated accounts; returns the ends that count from now on, in order.
+
+    `at` is the business time. What has ended stays so, and nothing ends in the past; None where
+    the customer has no such account, or it never ends.
+    """
+    if not moves:
+        return []
+    columns: list[list[object]] = [
+        [m.customer_id for m in moves],
+        [m.unit for m in moves],
+        [m.pool for m in moves],
+        [m.source for m in moves],
+        [m.ends_at for m in moves],
+    ]
+    rows = await conn.fetch(MOVE_END, at, *columns)
+    return [row["ends_at"] for row in rows]
+
+
+async def posted_for_cause(conn: Connection, kind: str, cause_id: str, *, purpose: str) -> int:
+    """The sum of what was posted under a cause whose purpose begins with `purpose`."""
+    return int(await conn.fetchval(POSTED_FOR_CAUSE, kind, cause_id, purpose))
 
 
 async def posted_for_payments(

@@ -44,6 +44,8 @@ BODIES: dict[str, tuple[str, Kind, dict[str, Any]]] = {
     REFUND: ("POST", "admin", {"payment_id": 1}),
     USE: ("POST", "user", {"amount": 1}),
     REVERSE: ("POST", "service", {"amount": 1}),
+    "/api/admin/vouchers": ("POST", "admin", {"credits": 1, "user_id": "nobody"}),
+    "/api/vouchers/redeem": ("POST", "user", {"code": "NONE"}),
 }
 KEYED = (REFUND, USE, REVERSE)
 ADDRESSES = sorted(BODIES)
@@ -59,7 +61,9 @@ def database_url(postgres: Postgres, schema_template: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
     """One server for the module."""
-    running = Server(make_settings(database_url, limit_checkout="off", limit_api="off"))
+    running = Server(
+        make_settings(database_url, limit_checkout="off", limit_api="off", limit_voucher="off")
+    )
     yield running
     running.stop()
 
@@ -120,6 +124,8 @@ EXPECTED = {
     REFUND: (404, "not_found"),
     USE: (402, "insufficient_credits"),
     REVERSE: (404, "not_found"),
+    "/api/admin/vouchers": (404, "not_found"),
+    "/api/vouchers/redeem": (404, "not_found"),
 }
 
 

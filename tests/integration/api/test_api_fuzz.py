@@ -100,12 +100,18 @@ def buy(server: Server, sandbox: Sandbox, key: str) -> dict[str, str]:
         state = client.get(f"/api/stripe/checkout-session/{opened['session_id']}").json()
         assert state["payment"]["status"] == "completed"
         used = client.post("/api/credits/use", json={"amount": 1, "unit": "page"}).json()
+        held = client.post("/api/credits/holds", json={"amount": 1, "unit": "page"}).json()
     return {
         "provider": "stripe",
         "payment_id": str(opened["payment_id"]),
         "session_id": opened["session_id"],
         "transaction_id": str(used["transaction_id"]),
+        "hold_id": str(held["hold_id"]),
         "user_id": "ada",
+        "invitation_id": "1",
+        "feature": "exports",
+        "grant_id": "1",
+        "voucher_id": "1",
     }
 
 
@@ -117,6 +123,7 @@ def shop(database_url: str, sandbox: Sandbox) -> Iterator[Shop]:
             database_url,
             stripe_api_base=sandbox.base_url,
             limit_checkout="off",
+            limit_voucher="off",
             limit_api="off",
         )
     )
@@ -136,6 +143,25 @@ REAL_BODIES: dict[str, dict[str, Any]] = {
     },
     "/api/{provider}/refund": {"payment_id": 0, "amount": 7},
     "/api/credits/use": {"unit": "page", "amount": 1},
+    "/api/credits/holds": {"unit": "page", "amount": 1},
+    "/api/vouchers/redeem": {"code": "FUZZ"},
+    "/api/admin/vouchers": {
+        "code": "FUZZ",
+        "unit": "page",
+        **dict.fromkeys(("user_id", "starts_at", "ends_at")),
+    },
+    "/api/admin/credits/grants": {
+        "user_id": "ada",
+        "unit": "page",
+        **dict.fromkeys(("customer_id", "expires_at")),
+    },
+    "/api/admin/credits/adjustments": {"user_id": "ada", "unit": "page", "customer_id": None},
+    "/api/admin/entitlements": {
+        "user_id": "ada",
+        "feature": "exports",
+        "amount": 5,
+        **dict.fromkeys(("customer_id", "ends_at")),
+    },
 }
 
 

@@ -24,12 +24,39 @@ ROUTES = {
     ("post", "/api/{provider}/refund"),
     ("post", "/api/credits/use"),
     ("post", "/api/credits/uses/{transaction_id}/reverse"),
+    ("post", "/api/credits/holds"),
+    ("get", "/api/credits/holds/{hold_id}"),
+    ("post", "/api/credits/holds/{hold_id}/capture"),
+    ("delete", "/api/credits/holds/{hold_id}"),
+    ("get", "/api/plans"),
+    ("get", "/api/entitlements"),
+    ("get", "/api/entitlements/{feature}"),
+    ("post", "/api/entitlements/{feature}/consume"),
+    ("get", "/api/admin/entitlements"),
+    ("post", "/api/admin/entitlements"),
+    ("delete", "/api/admin/entitlements/{grant_id}"),
     ("get", "/api/payments"),
     ("get", "/api/payments/{payment_id}"),
     ("get", "/api/{provider}/payments"),
     ("get", "/api/{provider}/payments/{payment_id}"),
+    ("post", "/api/team"),
+    ("get", "/api/team"),
+    ("patch", "/api/team"),
+    ("get", "/api/team/members"),
+    ("post", "/api/team/members"),
+    ("patch", "/api/team/members/{user_id}"),
+    ("delete", "/api/team/members/{user_id}"),
+    ("post", "/api/team/invitations/accept"),
+    ("delete", "/api/team/invitations/{invitation_id}"),
     ("get", "/user/balance"),
     ("get", "/user/transactions"),
+    ("post", "/api/vouchers/redeem"),
+    ("get", "/api/admin/vouchers"),
+    ("post", "/api/admin/vouchers"),
+    ("delete", "/api/admin/vouchers/{voucher_id}"),
+    ("post", "/api/admin/credits/grants"),
+    ("post", "/api/admin/credits/adjustments"),
+    ("get", "/api/admin/audit-log"),
     ("post", "/api/{provider}/webhook"),
     ("post", "/api/webhooks/{provider}"),
     ("get", "/healthz"),
@@ -83,7 +110,7 @@ async def test_description_resolves_and_says_who_may(schema: dict[str, Any]) -> 
             statuses = set(operation["responses"])
             assert "200" in statuses
             assert ("security" in operation) == ("401" in statuses), path
-            assert ("requestBody" in operation) == (method in ("post", "put")), path
+            assert ("requestBody" in operation) == (method in ("post", "put", "patch")), path
             named = {parameter["name"] for parameter in operation.get("parameters", [])}
             assert set(re.findall(r"{(\w+)}", path)) <= named
     checkout = schema["paths"]["/api/{provider}/checkout-session"]["post"]

@@ -232,7 +232,9 @@ async def test_another_price_quantity_or_currency_grants_nothing_and_opens_a_cas
     async with world.wiring.db.connection() as conn:
         prices = {
             row["key"]: row["provider_price_id"]
-            for row in await conn.fetch("select key, provider_price_id from catalog_prices")
+            for row in await conn.fetch(
+                "select key, provider_price_id from catalog_prices where kind = 'pack'"
+            )
         }
     if "price" in line:
         line = {**line, "price": prices["starter" if line["price"] == "SAME" else "basic"]}

@@ -52,6 +52,8 @@ FAULTS = {
     "holds_close_once": "insert into holds (customer_id, id, unit, amount, state, expires_at,"
     " created_at, closed_at) select customer_id, id, unit, 5, 'released', now(), now(), now()"
     " from ledger_postings where type = 'usage' and amount < 0",
+    "vouchers_fit": "insert into vouchers (code, unit, credits, uses, created_at)"
+    " values ('SPRING', 'credit', 5, 1, now())",
 }
 
 

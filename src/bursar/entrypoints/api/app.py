@@ -11,22 +11,31 @@ from bursar.access.limits import ProcessLimit
 from bursar.entrypoints.addresses import networks
 from bursar.entrypoints.api import (
     addresses,
+    admin_audit,
+    admin_credits,
     checkouts,
     credits,
+    entitlements,
     health,
+    holds,
     openapi,
     packages,
     payments,
     people,
+    plans,
     problems,
     reference,
     refunds,
+    teams,
     uses,
+    vouchers,
     webhooks,
 )
 from bursar.entrypoints.api.metrics import Metrics
 from bursar.entrypoints.api.middleware import Requests
+from bursar.entrypoints.api.shortcuts import Shortcuts, find_shortcuts
 from bursar.entrypoints.api.state import Api
+from bursar.providers.port import PROVIDER_NAMES
 from bursar.wiring import Wiring
 
 VERSION = "0.1.0"
@@ -68,10 +77,29 @@ def create_app(wiring: Wiring) -> FastAPI:
     )
     addresses.register()
     # The busiest first: the router tries them in this order.
-    app.router.routes.extend([*webhooks.routes(wiring, metrics), *uses.routes(wiring)])
-    for room in (credits, uses, checkouts, payments, refunds, packages, people, health, reference):
+    busiest = [*webhooks.routes(wiring, metrics), *uses.routes(wiring)]
+    app.router.routes.extend(busiest)
+    for room in (
+        credits,
+        uses,
+        holds,
+        checkouts,
+        payments,
+        refunds,
+        packages,
+        plans,
+        entitlements,
+        people,
+        teams,
+        vouchers,
+        admin_credits,
+        admin_audit,
+        health,
+        reference,
+    ):
         app.include_router(room.router)
     problems.install(app)
+    app.add_middleware(Shortcuts, shortcuts=find_shortcuts(busiest, PROVIDER_NAMES))
     app.add_middleware(
         Requests,
         metrics=metrics,

@@ -178,11 +178,23 @@ def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     """A dependency that reads the body into `model`; place it after the one that says who asks."""
 
     async def read_model(request: Request) -> M:
-        value = parse(await read(request.scope, request.receive, BODY_BYTES_MAX))
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise invalid([dict(entry) for entry in found]) from None
+        return _fill(model, parse(await read(request.scope, request.receive, BODY_BYTES_MAX)))
 
     return read_model
+
+
+def model_of(model: type[M], value: dict[str, Any]) -> M:
+    """`value` as a body would be read that holds it: for callers who send none.
+
+    Raises errors.Invalid.
+    """
+    _check(value, "", 0)
+    return _fill(model, value)
+
+
+def _fill(model: type[M], value: Any) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid([dict(entry) for entry in found]) from None

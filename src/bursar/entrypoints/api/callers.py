@@ -15,7 +15,7 @@ from starlette.requests import Request
 from bursar import errors
 from bursar.access.actors import Actor, Kind
 from bursar.billing import customers
-from bursar.billing.customers import User
+from bursar.billing.customers import Role, User
 from bursar.entrypoints.api.problems import Refusal
 from bursar.entrypoints.api.state import api_of
 
@@ -30,11 +30,13 @@ IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody asking for a user: `actor` holds the key, `customer_id` is the account meant."""
+    """Somebody asking for a user: `actor` holds the key, `customer_id` is the account meant, and
+    `role` is what the user is in it (of one's own account one is the owner)."""
 
     actor: Actor
     user: User
     customer_id: int
+    role: Role
 
 
 def find_id(text: str) -> int | None:
@@ -77,7 +79,7 @@ async def user_caller(request: Request) -> Caller:
     A service names the user in `Bursar-User`, who is made on first sight.
     """
     actor = await _admit(request, "user", "service")
-    user_id = _user_id(request, actor)
+    user_id = named_user(request, actor)
     wanted = _header(request, CUSTOMER_HEADER)
     customer_id = None if wanted is None else find_id(wanted)
     if wanted is not None and customer_id is None:
@@ -85,11 +87,26 @@ async def user_caller(request: Request) -> Caller:
     wiring = api_of(request).wiring
     async with wiring.db.connection() as conn:
         user = await customers.ensure_user(conn, user_id, at=wiring.clock.now())
-        chosen = await customers.customer_for(conn, user, customer_id)
-    return Caller(actor, user, chosen)
+        chosen, role = await customers.customer_for(conn, user, customer_id)
+    return Caller(actor, user, chosen, role)
 
 
-def _user_id(request: Request, actor: Actor) -> str:
+async def managing_caller(request: Request) -> Caller:
+    """A dependency: a user as above who is an owner or an admin of the account that is meant.
+
+    A team's members use its credits; they spend none of its money and see none of its payments.
+    """
+    caller = await user_caller(request)
+    if caller.role == "member":
+        raise errors.Denied("This needs an owner or an admin of the team; you are a member.")
+    return caller
+
+
+def named_user(request: Request, actor: Actor) -> str:
+    """Whom the request is for: a user key's own user, or the one that a service names.
+
+    Raises errors.Denied and errors.Invalid.
+    """
     named = _header(request, USER_HEADER)
     if actor.user_id is not None:
         if named not in (None, actor.user_id):

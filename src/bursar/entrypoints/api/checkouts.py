@@ -26,7 +26,7 @@ from bursar.entrypoints.api.answers import (
     session_status,
 )
 from bursar.entrypoints.api.bodies import body_of
-from bursar.entrypoints.api.callers import Caller, idempotency_key, user_caller
+from bursar.entrypoints.api.callers import Caller, idempotency_key, managing_caller
 from bursar.entrypoints.api.once import once
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.requests import CheckoutRequest
@@ -41,7 +41,7 @@ router = APIRouter(tags=["checkout"])
 LIMIT_SCOPE = "checkout"
 SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
 
-User = Annotated[Caller, Depends(user_caller)]
+Buyer = Annotated[Caller, Depends(managing_caller)]
 
 
 @router.post(
@@ -52,7 +52,7 @@ User = Annotated[Caller, Depends(user_caller)]
 async def open_checkout(
     request: Request,
     provider: ProviderName,
-    caller: User,
+    caller: Buyer,
     key: Annotated[str | None, Depends(idempotency_key)],
     body: Annotated[CheckoutRequest, Depends(body_of(CheckoutRequest))],
 ) -> Response:
@@ -137,7 +137,7 @@ def _opened(payment: Payment) -> CheckoutAnswer:
     **described(acting=True, refusals=(404, 409)),
 )
 async def get_checkout(
-    request: Request, provider: ProviderName, session_id: str, caller: User
+    request: Request, provider: ProviderName, session_id: str, caller: Buyer
 ) -> Response:
     """Ask how a checkout stands; while it is open the provider is asked, too."""
     wiring = api_of(request).wiring
@@ -149,7 +149,13 @@ async def get_checkout(
     if found is None or found.customer_id != caller.customer_id:
         raise errors.NotFound("There is no such checkout session.")
     try:
-        found = await checkouts.sync(wiring.db, adapter, found, clock=wiring.clock)
+        found = await checkouts.sync(
+            wiring.db,
+            adapter,
+            found,
+            clock=wiring.clock,
+            of_spent=wiring.settings.refund_of_spent,
+        )
     except (
         errors.ProviderUnavailable,
         errors.ProviderRejected,

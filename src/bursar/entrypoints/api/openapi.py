@@ -25,6 +25,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     requests.UseRequest,
     requests.ReverseRequest,
 )
+# Bodies that stand in the module of their route; `described` notes them.
+_of_routes: dict[str, type[BaseModel]] = {}
 
 WHY = {
     400: "Broken JSON, or a header that can't be read.",
@@ -77,6 +79,7 @@ def described(
     if headers:
         extra["parameters"] = headers
     if body is not None:
+        _of_routes[body.__name__] = body
         schema = {"$ref": f"#/components/schemas/{body.__name__}"}
         extra["requestBody"] = {
             "required": True,
@@ -192,9 +195,11 @@ def make(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
+    if base := app.state.api.wiring.settings.base_path:
+        schema["servers"] = [{"url": base}]
     parts = schema.setdefault("components", {}).setdefault("schemas", {})
     _, bodies = models_json_schema(
-        [(model, "validation") for model in BODIES],
+        [(model, "validation") for model in dict.fromkeys((*BODIES, *_of_routes.values()))],
         ref_template="#/components/schemas/{model}",
     )
     parts |= bodies["$defs"]

@@ -16,7 +16,7 @@ from bursar.entrypoints.api.answers import (
     answer,
     payment_answer,
 )
-from bursar.entrypoints.api.callers import Caller, find_id, user_caller
+from bursar.entrypoints.api.callers import Caller, find_id, managing_caller
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.paging import Page, cut
 from bursar.entrypoints.api.state import api_of
@@ -24,7 +24,7 @@ from bursar.providers.port import ProviderName
 
 router = APIRouter(tags=["payments"])
 
-User = Annotated[Caller, Depends(user_caller)]
+Payer = Annotated[Caller, Depends(managing_caller)]
 
 
 async def _list(request: Request, caller: Caller, page: Page, provider: str | None) -> Response:
@@ -53,13 +53,15 @@ async def _get(request: Request, caller: Caller, text: str, provider: str | None
 
 
 @router.get("/api/payments", response_model=PaymentsAnswer, **described(acting=True))
-async def list_payments(request: Request, caller: User, page: Annotated[Page, Query()]) -> Response:
+async def list_payments(
+    request: Request, caller: Payer, page: Annotated[Page, Query()]
+) -> Response:
     """List payments, newest first."""
     return await _list(request, caller, page, None)
 
 
 @router.get("/api/payments/{payment_id}", response_model=PaymentAnswer, **described(acting=True))
-async def get_payment(request: Request, payment_id: str, caller: User) -> Response:
+async def get_payment(request: Request, payment_id: str, caller: Payer) -> Response:
     """One payment."""
     return await _get(request, caller, payment_id, None)
 
@@ -70,7 +72,7 @@ async def get_payment(request: Request, payment_id: str, caller: User) -> Respon
     **described(acting=True),
 )
 async def list_provider_payments(
-    request: Request, provider: ProviderName, caller: User, page: Annotated[Page, Query()]
+    request: Request, provider: ProviderName, caller: Payer, page: Annotated[Page, Query()]
 ) -> Response:
     """List the payments made through one provider, newest first."""
     return await _list(request, caller, page, provider)
@@ -82,7 +84,7 @@ async def list_provider_payments(
     **described(acting=True),
 )
 async def get_provider_payment(
-    request: Request, provider: ProviderName, payment_id: str, caller: User
+    request: Request, provider: ProviderName, payment_id: str, caller: Payer
 ) -> Response:
     """One payment made through one provider."""
     return await _get(request, caller, payment_id, provider)

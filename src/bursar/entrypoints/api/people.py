@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bursar import errors
-from bursar.access import sessions
+from bursar.access import audit_log, sessions
 from bursar.access.actors import Actor
 from bursar.billing import customers
+from bursar.billing.customers import User
+from bursar.db import Connection
 from bursar.entrypoints.api.answers import SessionAnswer, UserAnswer, answer
 from bursar.entrypoints.api.bodies import body_of
 from bursar.entrypoints.api.callers import actor_of, idempotency_key
@@ -42,6 +44,7 @@ async def put_user(
     customers.check_user_id(user_id)
     wiring = api_of(request).wiring
     async with wiring.db.transaction() as conn:
+        before = await customers.find_user(conn, user_id)
         user = await customers.put_user(
             conn,
             user_id,
@@ -50,6 +53,7 @@ async def put_user(
             name=body.name,
             at=wiring.clock.now(),
         )
+        await _record(conn, actor, before, user)
     return answer(
         UserAnswer(
             user_id=user.id,
@@ -58,6 +62,22 @@ async def put_user(
             email_verified=user.email_verified,
             name=user.name,
         )
+    )
+
+
+async def _record(conn: Connection, actor: Actor, before: User | None, user: User) -> None:
+    """Tell the audit log which fields changed. What they say is left out: the log is for ever."""
+    fields = ("email", "email_verified", "name")
+    changed = [name for name in fields if getattr(before, name, None) != getattr(user, name)]
+    if before is not None and not changed:
+        return
+    await audit_log.record(
+        conn,
+        actor,
+        "user.updated" if before else "user.created",
+        subject=f"user:{user.id}",
+        customer_id=user.customer_id,
+        detail={"fields": changed} if before else None,
     )
 
 
@@ -79,6 +99,10 @@ async def create_session(
     """
     wiring = api_of(request).wiring
     async with wiring.db.transaction() as conn:
-        await customers.ensure_user(conn, body.user_id, at=wiring.clock.now())
+        user = await customers.ensure_user(conn, body.user_id, at=wiring.clock.now())
         token = await sessions.create_link(conn, body.user_id)
+        subject = f"user:{user.id}"
+        await audit_log.record(
+            conn, actor, "sign_in_link.created", subject=subject, customer_id=user.customer_id
+        )
     return answer(SessionAnswer(url=f"{wiring.settings.own_url}/sign-in?token={quote(token)}"))

@@ -111,7 +111,7 @@ def problem(
     # For logs and counts; the request's own state is the one place that outlives the answer.
     scope["bursar.code"] = code
     body: dict[str, object] = {
-        "type": f"{DOCS}#{code}",
+        "type": f"{scope.get('bursar.base', '')}{DOCS}#{code}",
         "title": title,
         "status": status,
         "detail": detail,

@@ -67,8 +67,8 @@ async def get_docs(request: Request) -> Response:
     ]
     lead = (
         f"<p>{escape(schema['info']['description'])}</p>"
-        '<p>For machines: <a href="/openapi.json">openapi.json</a>. '
-        f'Every code of a refusal: <a href="{problems.DOCS}">errors</a>.</p>'
+        '<p>For machines: <a href="openapi.json">openapi.json</a>. '
+        f'Every code of a refusal: <a href="{problems.DOCS.removeprefix("/")}">errors</a>.</p>'
     )
     return _page("Bursar API", lead + "".join(operations))
 

@@ -47,6 +47,7 @@ async def refund(
         reason=body.reason,
         force=body.force,
         requested_by=actor.principal,
+        actor=actor,
         of_spent=wiring.settings.refund_of_spent,
     )
     said = orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)

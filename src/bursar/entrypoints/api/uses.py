@@ -6,8 +6,6 @@ keeps who may act for which customer for a few seconds, and nothing that an answ
 
 from __future__ import annotations
 
-import hashlib
-import time
 from typing import Annotated
 
 import orjson
@@ -19,24 +17,22 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bursar import errors, failpoints
-from bursar.access import idempotency
+from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
 from bursar.billing import uses
-from bursar.billing.uses import Outcome, Return, Use
+from bursar.billing.uses import Done, Outcome, Return, Use
 from bursar.db import Connection
 from bursar.entrypoints.api.answers import UseAnswer, answer
 from bursar.entrypoints.api.bodies import body_of
 from bursar.entrypoints.api.callers import (
-    CUSTOMER_HEADER,
-    USER_HEADER,
     Caller,
-    actor_of,
     authenticate,
     find_id,
     required_key,
     user_caller,
 )
 from bursar.entrypoints.api.collector import Collector
+from bursar.entrypoints.api.known_callers import KnownCallers
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.requests import ReverseRequest, UseRequest
 from bursar.entrypoints.api.state import api_of
@@ -44,47 +40,7 @@ from bursar.wiring import Wiring
 
 ROUTE = "/api/credits/use"
 
-PERSONAL_SECONDS = 60.0
-"""How long a user's own customer is believed: it is made with the user and stays."""
-TEAM_SECONDS = 3.0
-"""How long a membership is believed; who leaves a team is out within this time."""
-KNOWN_MAX = 20_000
-
 router = APIRouter(tags=["credits"])
-
-
-class KnownCallers:
-    """Who acts for which customer, so that a busy caller costs no query for each request.
-
-    Keys are checked and counted each time. What is kept stands under a hash of the headers that
-    it follows from.
-    """
-
-    NAMES = frozenset(
-        name.lower().encode() for name in ("Authorization", USER_HEADER, CUSTOMER_HEADER)
-    )
-
-    def __init__(self, *, capacity: int = KNOWN_MAX) -> None:
-        self._admit = actor_of("user", "service")
-        self._capacity = capacity
-        self._known: dict[bytes, tuple[float, int]] = {}
-
-    async def admit(self, request: Request) -> tuple[Actor, int]:
-        """The actor and the customer meant; refuses as `user_caller` does."""
-        said = [pair for pair in request.scope["headers"] if pair[0] in self.NAMES]
-        digest = hashlib.sha256(repr(said).encode()).digest()
-        asked_at = time.monotonic()
-        known = self._known.get(digest)
-        if known is not None and known[0] > asked_at:
-            return await self._admit(request), known[1]
-        caller = await user_caller(request)
-        personal = caller.customer_id == caller.user.customer_id
-        self._known.pop(digest, None)
-        while len(self._known) >= self._capacity:
-            del self._known[next(iter(self._known))]
-        until = asked_at + (PERSONAL_SECONDS if personal else TEAM_SECONDS)
-        self._known[digest] = (until, caller.customer_id)
-        return caller.actor, caller.customer_id
 
 
 class UseCredits:
@@ -92,7 +48,7 @@ class UseCredits:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._callers = KnownCallers()
+        self._callers = KnownCallers(wiring)
         self._units = uses.KnownUnits(wiring.db)
         self._body = body_of(UseRequest)
         self._collector: Collector[Use, Outcome] = Collector(self._use)
@@ -105,20 +61,23 @@ class UseCredits:
         key = await required_key(request)
         body = await self._body(request)
         unit = await self._units.get(body.unit)
-        asked = _request(actor, customer_id, key, body, body.description)
+        asked = ledger_request(actor, customer_id, key, body, body.description)
         outcome = await self._collector.submit(Use(asked, unit, body.amount))
         await _answer(outcome)(scope, receive, send)
 
     async def _use(self, batch: list[Use]) -> list[Outcome]:
         async def work(conn: Connection) -> list[Outcome]:
-            return await uses.use(conn, batch, at=self._wiring.clock.now())
+            refuse_owing = self._wiring.settings.block_use_while_owing
+            return await uses.use(
+                conn, batch, at=self._wiring.clock.now(), refuse_owing=refuse_owing
+            )
 
         outcomes = await self._wiring.db.run(work)
         failpoints.reach("credits.after_commit")
         return outcomes
 
 
-def _request(
+def ledger_request(
     actor: Actor,
     customer_id: int,
     key: str,
@@ -169,15 +128,34 @@ async def reverse_use(
     if used is None:
         raise errors.NotFound("There is no such use of credits.")
     about = str(used).encode()
-    asked = _request(caller.actor, caller.customer_id, key, body, body.description, about)
+    asked = ledger_request(caller.actor, caller.customer_id, key, body, body.description, about)
     wiring = api_of(request).wiring
 
     async def work(conn: Connection) -> list[Outcome]:
         wanted = [Return(asked, used, body.amount)]
-        return await uses.give_back(conn, wanted, at=wiring.clock.now())
+        outcomes = await uses.give_back(conn, wanted, at=wiring.clock.now())
+        for done in outcomes:
+            if isinstance(done, Done) and not done.repeated:
+                await _record(conn, caller, used, done, body.description)
+        return outcomes
 
     [outcome] = await wiring.db.run(work)
     return _answer(outcome)
+
+
+async def _record(
+    conn: Connection, caller: Caller, used: int, done: Done, reason: str | None
+) -> None:
+    """Tell the audit log that a service gave a use back."""
+    await audit_log.record(
+        conn,
+        caller.actor,
+        "credits.given_back",
+        subject=f"transaction:{used}",
+        customer_id=caller.customer_id,
+        reason=reason,
+        detail={"transaction_id": done.transaction_id},
+    )
 
 
 def routes(wiring: Wiring) -> list[Route]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bursar import config
-from bursar.access import sessions
+from bursar.access import audit_log, sessions
 from bursar.billing import customers
 from bursar.clock import SystemClock
 from bursar.db import Database
@@ -26,7 +26,15 @@ def create(user_id: str, as_json: AsJson = False) -> None:
 
     async def act(db: Database) -> str:
         async with db.transaction() as conn:
-            await customers.ensure_user(conn, user_id, at=SystemClock().now())
+            user = await customers.ensure_user(conn, user_id, at=SystemClock().now())
+            await audit_log.record(
+                conn,
+                "command",
+                "sign_in_link.created",
+                subject=f"user:{user.id}",
+                customer_id=user.customer_id,
+                detail={"admin": True},
+            )
             return await sessions.create_link(conn, user_id, admin=True)
 
     settings = config.read()

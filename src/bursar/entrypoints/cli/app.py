@@ -44,8 +44,15 @@ COMMANDS = (
     Command("listen", TRY, "Forward the sandbox's signed webhooks to a URL.", "listening"),
     Command("catalog", SELL, "What is sold: push catalog.toml, show it.", "catalog", "group"),
     Command("keys", SELL, "API keys: create, revoke, list.", "keys", "group"),
+    Command(
+        "import-balances",
+        SELL,
+        "Bring opening balances over from a CSV file; safe to repeat.",
+        "opening_balances",
+    ),
     Command("admin", SELL, "Let a first admin sign in.", "admin", "group"),
     Command("events", LOOK, "Received events: list, show, replay.", "events", "group"),
+    Command("outbox", LOOK, "What is owed to the world: list, retry.", "outbox", "group"),
     Command("cases", LOOK, "What a person must look at: list, show.", "cases", "group"),
     Command("audit", LOOK, "Check every invariant on this database.", "audit"),
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bursar import config, errors
+from bursar.access import audit_log
 from bursar.db import Database
 from bursar.entrypoints.cli.opening import with_database
 from bursar.entrypoints.cli.output import (
@@ -80,6 +81,9 @@ def replay(event_ids: Annotated[list[int], typer.Argument(metavar="ID...")]) -> 
             queued = await inbox.replay(conn, event_ids)
             if queued < len(set(event_ids)):
                 raise errors.NotFound("Some of these events do not exist; none was queued.")
+            for event_id in dict.fromkeys(event_ids):
+                subject = f"event:{event_id}"
+                await audit_log.record(conn, "command", "event.replayed", subject=subject)
         return queued
 
     queued = with_database(config.read(), act)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bursar import config
-from bursar.access import keys
+from bursar.access import audit_log, keys
 from bursar.access.actors import Kind
 from bursar.billing import customers
 from bursar.clock import SystemClock
@@ -38,7 +38,10 @@ def create(
         async with db.transaction() as conn:
             if user is not None:
                 await customers.ensure_user(conn, user, at=at)
-            return await keys.create(conn, kind, user_id=user, name=name, at=at)
+            key_id, secret = await keys.create(conn, kind, user_id=user, name=name, at=at)
+            subject, told = f"key:{key_id}", {"kind": kind, "user_id": user}
+            await audit_log.record(conn, "command", "key.created", subject=subject, detail=told)
+            return key_id, secret
 
     key_id, secret = with_database(config.read(), act)
     if as_json:
@@ -53,7 +56,8 @@ def revoke(key_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
 
     async def act(db: Database) -> None:
         async with db.transaction() as conn:
-            await keys.revoke(conn, key_id, at=SystemClock().now())
+            if await keys.revoke(conn, key_id, at=SystemClock().now()):
+                await audit_log.record(conn, "command", "key.revoked", subject=f"key:{key_id}")
 
     with_database(config.read(), act)
     print(f"Key {key_id} is revoked; within seconds no process takes it any more.")

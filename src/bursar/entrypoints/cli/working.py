@@ -6,7 +6,7 @@ import asyncio
 import signal
 
 from bursar import config
-from bursar.entrypoints import worker
+from bursar.entrypoints import sandbox_clock, worker
 from bursar.entrypoints.cli import logs
 from bursar.entrypoints.cli.opening import with_wiring
 from bursar.wiring import Wiring
@@ -23,4 +23,4 @@ async def _work(wiring: Wiring) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await worker.run(wiring, stop=stop)
+    await asyncio.gather(worker.run(wiring, stop=stop), sandbox_clock.follow(wiring, stop=stop))

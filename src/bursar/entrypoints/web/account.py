@@ -1,4 +1,4 @@
-"""The account page: what a customer has, what was paid, every movement, and the user's keys.
+"""The account page: what a customer has, what was paid, every movement, the user's teams and keys.
 
 Owns `/account`. It only reads.
 """
@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from bursar import errors
 from bursar.access import keys
-from bursar.billing import catalog, payments, reversals
+from bursar.billing import catalog, payments, reversals, vouchers
 from bursar.clock import SystemClock
 from bursar.db import Connection
-from bursar.entrypoints.web import keyring, pages, statements, visitors
+from bursar.entrypoints.web import codes, keyring, pages, statements, teams, visitors
+from bursar.entrypoints.web.codes import TypedCode
 from bursar.entrypoints.web.keyring import TypedName
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
@@ -25,6 +26,8 @@ from bursar.ledger import balances
 PAGE_LENGTH = 25
 ID_MAX = 2**63 - 1
 NOTHING_TYPED = TypedName()
+NO_CODE = TypedCode()
+ENDINGS_MAX = 20
 
 
 async def show(site: Site, request: Request) -> Response:
@@ -41,13 +44,21 @@ async def page(
     visitor: Visitor,
     *,
     typed: TypedName = NOTHING_TYPED,
+    code: TypedCode = NO_CODE,
     status: int = 200,
 ) -> Response:
-    """The account of `visitor`, with the name `typed` for a new key, if one was refused."""
+    """The account of `visitor`, with the name `typed` for a new key, or the voucher's `code`, where
+    one was refused."""
     values: dict[str, object] = {
         **await _money(site, request, conn, visitor.user.customer_id),
+        **await teams.section(
+            conn, visitor.user.id, _cursor(request, "joined"), at=site.wiring.clock.now()
+        ),
         **await _keys(request, conn, visitor.user.id),
         "typed": typed,
+        "code": code,
+        "code_length_max": codes.CODE_LENGTH_MAX,
+        "gain": await _gain(site, request, conn, visitor.user.id),
     }
     return pages.render(site, request, "account.html", values, visitor=visitor, status=status)
 
@@ -61,9 +72,12 @@ async def _money(
     entries_before = _cursor(request, "entries")
     units = {unit.name: unit for unit in await catalog.list_units(conn)}
     held = await balances.list_units(conn, customer_id)
+    ending = await balances.list_ending(conn, customer_id, at=now, limit=ENDINGS_MAX)
     views = [
         statements.balance_view(
-            units[name], await balances.balance(conn, customer_id, name, at=now)
+            units[name],
+            await balances.balance(conn, customer_id, name, at=now),
+            statements.ending_line(units[name], ending, now),
         )
         for name in held
         if name in units
@@ -118,6 +132,16 @@ async def _revoked(request: Request, conn: Connection, user_id: str) -> str:
     except errors.NotFound:
         return ""
     return keyring.key_line(row, SystemClock().now()).name if row.revoked_at else ""
+
+
+async def _gain(site: Site, request: Request, conn: Connection, user_id: str) -> codes.Gain | None:
+    """What the voucher gave that the address says was redeemed, if the user did redeem it."""
+    voucher_id = _cursor(request, "redeemed")
+    use = None if voucher_id is None else await vouchers.find_use(conn, voucher_id, user_id)
+    if use is None:
+        return None
+    units = {unit.name: unit for unit in await catalog.list_units(conn)}
+    return codes.gain(use, units, site.wiring.clock.now())
 
 
 def _cursor(request: Request, name: str) -> int | None:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bursar.config import origin_of
+from bursar.entrypoints.mounted import links_under
 from bursar.entrypoints.web import assets
 from bursar.entrypoints.web.assets import Assets
 from bursar.entrypoints.web.figures import cut
@@ -87,6 +88,7 @@ def render(
         "x-content-type-options": "nosniff",
         "cross-origin-opener-policy": "same-origin",
     }
+    html = links_under(site.wiring.settings.base_path, html)
     return Response(html, status_code=status, media_type="text/html", headers=headers)
 
 

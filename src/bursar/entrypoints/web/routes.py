@@ -24,6 +24,8 @@ from bursar.entrypoints.web import (
     problems,
     sign_in,
     success,
+    teams,
+    vouchers,
 )
 from bursar.entrypoints.web.pages import Site
 from bursar.wiring import Wiring
@@ -58,6 +60,10 @@ def routes(wiring: Wiring) -> list[BaseRoute]:
             ("POST", "/account/keys", api_keys.create),
             ("GET", "/account/keys/{key_id}/revoke", api_keys.confirm),
             ("POST", "/account/keys/{key_id}/revoke", api_keys.revoke),
+            ("GET", "/account/voucher", vouchers.to_form),
+            ("POST", "/account/voucher", vouchers.redeem),
+            ("GET", "/team/join", teams.show),
+            ("POST", "/team/join", teams.join),
             ("GET", "/sign-in", sign_in.show),
             ("POST", "/sign-in", sign_in.confirm),
             ("POST", "/sign-out", sign_in.sign_out),

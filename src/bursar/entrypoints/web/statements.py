@@ -15,7 +15,7 @@ from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
 from bursar.entrypoints.web.badges import Badge, payment_badge, reversal_badge
 from bursar.entrypoints.web.figures import Moment, moment, signed
-from bursar.ledger.balances import POOLS, Balance, PostingRow
+from bursar.ledger.balances import POOLS, Balance, Ending, PostingRow
 from bursar.money import MINUS, format_credits, format_money
 
 POOL_WORDS = {
@@ -66,6 +66,15 @@ class BalanceView:
     total: str
     held: str
     owed: str
+    ending: EndingLine | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndingLine:
+    """What of a balance ends next, and when."""
+
+    amount: str
+    at: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,16 @@ class LedgerLine:
     at: Moment
 
 
-def balance_view(unit: Unit, balance: Balance) -> BalanceView:
+def ending_line(unit: Unit, endings: Sequence[Ending], now: datetime) -> EndingLine | None:
+    """What of a unit ends next, if anything does; `endings` come the soonest first."""
+    for ending in endings:
+        if ending.unit == unit.name:
+            amount = format_credits(ending.amount, unit.decimals)
+            return EndingLine(amount, moment(ending.ends_at, now))
+    return None
+
+
+def balance_view(unit: Unit, balance: Balance, ending: EndingLine | None = None) -> BalanceView:
     """A unit's balance by pool; a pool that is empty shows only when nothing else would."""
     shown = [pool for pool in POOLS if balance.pools[pool]] or ["purchased"]
     turns = ["Used first. ", *["Used next. "] * (len(shown) - 2), "Used last. "]
@@ -134,6 +152,7 @@ def balance_view(unit: Unit, balance: Balance) -> BalanceView:
         total=format_credits(balance.spendable, unit.decimals),
         held=format_credits(balance.held, unit.decimals) if balance.held else "",
         owed=format_credits(balance.owed, unit.decimals) if balance.owed else "",
+        ending=ending,
     )
 
 

@@ -94,8 +94,14 @@ async def _find(site: Site, conn: Connection, session_id: str) -> Payment | None
 async def _synced(site: Site, payment: Payment) -> Payment:
     """The payment as the provider has it; as we have it when the provider does not answer."""
     try:
-        provider = site.wiring.provider(payment.provider)
-        return await checkouts.sync(site.wiring.db, provider, payment, clock=site.wiring.clock)
+        wiring = site.wiring
+        return await checkouts.sync(
+            wiring.db,
+            wiring.provider(payment.provider),
+            payment,
+            clock=wiring.clock,
+            of_spent=wiring.settings.refund_of_spent,
+        )
     except (
         errors.ProviderUnavailable,
         errors.ProviderRejected,

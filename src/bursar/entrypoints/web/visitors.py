@@ -69,7 +69,7 @@ def _set(
         name,
         value,
         max_age=seconds,
-        path="/",
+        path=settings.base_path or "/",
         secure=settings.own_url.startswith("https://"),
         httponly=True,
         samesite=samesite,

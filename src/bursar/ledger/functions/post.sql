@@ -45,7 +45,8 @@ create or replace function ledger_post(
     p_payment bigint[],
     p_description text[]
 ) returns table (ordinal integer, outcome text, posting_id bigint, balance bigint)
-language plpgsql volatile security definer set search_path = public, pg_temp as $$
+language plpgsql volatile security definer set search_path = public, pg_temp
+set plan_cache_mode = force_generic_plan as $$
 declare
     i integer;
     k integer;
@@ -60,6 +61,17 @@ declare
     by_order boolean;
 begin
     perform 1 from customers c where c.id = any (p_customer) order by c.id for no key update;
+
+    -- A batch of uses is worked off as a whole, if none of them can meet another's cause.
+    if cardinality(p_customer) >= 3 and 'usage' = all (p_type) and 0 > all (p_amount) and (
+        select count(*) from (select from unnest(p_cause_kind, p_cause_id, p_purpose)
+            as u (kind, cause, purpose) group by u.kind, u.cause, u.purpose) different
+    ) = cardinality(p_customer) then
+        return query select u.* from ledger_post_uses(p_at, p_refuse_owing, p_customer, p_unit,
+            p_amount, p_cause_kind, p_cause_id, p_purpose, p_hash, p_payment, p_description) u
+        order by u.ordinal;
+        return;
+    end if;
 
     for i in 1 .. coalesce(array_length(p_customer, 1), 0) loop
         ordinal := i;
