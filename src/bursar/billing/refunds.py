@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from bursar import errors, failpoints
 from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
-from bursar.billing import cases, credits, customers, payments, reversals, settle
+from bursar.billing import cases, credits, customers, merging, payments, reversals, settle
 from bursar.billing.credits import OfSpent
 from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
@@ -243,7 +243,7 @@ async def _undo(
     """End a refund that never was; one that the provider told of meanwhile stays."""
 
     async def work(conn: Connection) -> None:
-        await payments.lock(conn, customer_id, reversal.payment_id)
+        await merging.lock(conn, customer_id, reversal.payment_id)
         await reversals.release(conn, customer_id, reversal, at=clock.now())
         payment_id = reversal.payment_id
         await settle.refresh(conn, customer_id, payment_id, at=clock.now(), of_spent=of_spent)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bursar import failpoints
-from bursar.billing import cases, credits, events, pack_rights, payments, reversals
+from bursar.billing import cases, credits, events, merging, pack_rights, payments, reversals
 from bursar.billing.credits import OfSpent
+from bursar.billing.merging import Merged
 from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
-from bursar.billing.payments import Merged
 from bursar.db.connections import Connection
 from bursar.messages import outbox, timers
 from bursar.money import format_money
@@ -54,7 +54,7 @@ async def settle(
     Raises FactsMissing, unless `fetched` says that the provider was asked and told no more: then
     what is missing is a mismatch.
     """
-    merged = await payments.merge(conn, facts)
+    merged = await merging.merge(conn, facts)
     if not fetched:
         _ask_for_missing(merged, facts)
     await _apply(conn, merged, at=at, of_spent=of_spent)
@@ -73,7 +73,7 @@ async def refresh(
     of_spent: OfSpent = "debt",
 ) -> None:
     """Post what a payment's own rows ask for, when we changed them and no message did."""
-    merged = await payments.lock(conn, customer_id, payment_id)
+    merged = await merging.lock(conn, customer_id, payment_id)
     await _apply(conn, merged, at=at, of_spent=of_spent)
 
 

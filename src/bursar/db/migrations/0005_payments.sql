@@ -1,0 +1,2 @@
+-- Payments whole: orders captured by hand, disputes, links, the mirror of the provider's catalogue,
+-- and who is told of what happened.
