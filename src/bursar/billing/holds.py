@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bursar import errors, failpoints
-from bursar.billing import uses
+from bursar.billing import events, uses
 from bursar.billing.uses import Request
 from bursar.clock import Clock
 from bursar.db import Connection, Database
@@ -20,7 +20,7 @@ from bursar.ledger import balances, entries
 from bursar.ledger import holds as ledger
 from bursar.ledger.entries import Posted, Posting
 from bursar.ledger.holds import Closed, Closing, Hold
-from bursar.messages import timers
+from bursar.messages import outbox, timers
 from bursar.providers.port import Provider
 
 LAPSE_TIMER = "hold.lapse"
@@ -266,7 +266,9 @@ async def lapse(
             # A clock that was set back must not shorten what was promised.
             return hold.expires_at
         closing = Closing(customer_id=customer_id, hold_id=hold_id, state="lapsed")
-        await ledger.close(conn, [closing], at=at)
+        [closed] = await ledger.close(conn, [closing], at=at)
+        if closed.outcome == "posted":
+            await outbox.emit(conn, [events.hold_lapsed(hold)], at=at)
         failpoints.reach("hold.after_lapse")
         return None
 

@@ -452,6 +452,8 @@ async def test_a_member_reserves_for_the_team(
             " select $1, id, 'member' from users where id = 'ada'",
             team,
         )
+        await customers.ensure_user(conn, "boss", at=NOW)
+        await customers.put_member(conn, team, "boss", "owner", at=NOW)
     await post(db, team, 80)
     chosen = {"Bursar-Customer": str(team)}
     number = await reserved(client, ada, **chosen)

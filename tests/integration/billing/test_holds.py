@@ -20,6 +20,7 @@ from bursar.entrypoints import worker
 from bursar.ledger import balances, entries
 from bursar.ledger.entries import Cause, Posting
 from bursar.ledger.holds import find_hold
+from bursar.messages import outbox
 from bursar.wiring import Wiring, opened
 
 HOUR = timedelta(hours=1)
@@ -164,6 +165,20 @@ async def test_a_hold_lapses_by_its_timer_and_returns_everything(
     assert await balance(wiring, ada) == (100, 0, 0)
     assert await count_timers(wiring) == 0
     assert isinstance(await capture(wiring, ada, number), errors.HoldClosed)
+
+
+async def test_whoever_asks_is_told_of_a_lapse_once(
+    wiring: Wiring, clock: ShiftedClock, ada: int
+) -> None:
+    async with wiring.db.transaction() as conn:
+        await outbox.subscribe(conn, "host:test", ["credits.*"], at=clock.now())
+    number = await reserved(wiring, ada, 70)
+    clock.offset = HOUR
+    await worker.work_timers(wiring)
+    await holds.lapse(wiring.db, {}, f"{ada}:{number}", clock)
+    async with wiring.db.connection() as conn:
+        told = await outbox.list_messages(conn)
+    assert [message.topic for message in told] == ["credits.hold_lapsed"]
 
 
 async def test_a_closed_hold_leaves_no_timer(wiring: Wiring, ada: int) -> None:

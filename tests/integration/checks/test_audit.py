@@ -46,6 +46,10 @@ FAULTS = {
     "events_are_stored": "delete from inbox_states",
     "open_events_are_queued": "delete from inbox_queue",
     "dead_events_are_cases": "update inbox_states set state = 'dead'",
+    "customers_have_owners": "insert into customers (kind, name) values ('team', 'Nobody')",
+    "limits_are_counted_by_what_was_granted": "insert into entitlement_counts (customer_id,"
+    " feature, per, period_start, used) select id, 'exports', 'ever', '-infinity', 1"
+    " from customers where kind = 'personal'",
     "users_have_customers": "delete from members",
     "holds_fit": "insert into ledger_accounts (customer_id, unit, pool, source, balance,"
     " created_at) select id, 'credit', 'held', '', 5, now() from customers where id <> 0",

@@ -1,0 +1,126 @@
+"""Invariants of payments: what was paid, credited and taken back."""
+
+from __future__ import annotations
+
+from bursar.checks.invariants.invariant import Invariant
+
+INVARIANTS = (
+    Invariant(
+        "credits_have_evidence",
+        "Purchased credits were given only for a completed payment of that customer, without a "
+        "mismatch.",
+        """
+        select l.customer_id, l.id as posting_id, l.payment_id, p.state, p.mismatch
+        from ledger_postings l
+        left join payments p on p.customer_id = l.customer_id and p.id = l.payment_id
+        where l.type = 'purchase'
+            and (p.id is null or p.state <> 'completed' or p.mismatch is not null
+                or p.unit is distinct from l.unit)
+        """,
+    ),
+    Invariant(
+        "paid_is_credited",
+        "A completed payment gave the credits that its snapshot and the sum captured say, once.",
+        """
+        select p.customer_id, p.id as payment_id, p.credits, coalesce(sum(l.amount), 0) as given
+        from payments p
+        left join ledger_postings l on l.customer_id = p.customer_id and l.payment_id = p.id
+            and l.type = 'purchase'
+        where p.state = 'completed' and p.mismatch is null
+        group by p.customer_id, p.id
+        having coalesce(sum(l.amount), 0) <> case
+            when (p.facts #>> '{totals,total_minor}')::bigint > p.captured_minor
+            then floor(p.credits::numeric * p.captured_minor
+                / (p.facts #>> '{totals,total_minor}')::numeric)
+            else p.credits end
+        """,
+    ),
+    Invariant(
+        "parts_are_taken_by_hand",
+        "Only where capture by hand was asked can a completed payment be less than its total.",
+        """
+        select customer_id, id as payment_id, captured_minor, facts -> 'totals' as totals
+        from payments
+        where state = 'completed' and mismatch is null
+            and snapshot ->> 'capture_method' = 'automatic'
+            and captured_minor < (facts #>> '{totals,total_minor}')::bigint
+        """,
+    ),
+    Invariant(
+        "payments_are_what_was_asked",
+        "The row of a payment still says what its snapshot says: unit, credits, currency, amount.",
+        """
+        select customer_id, id as payment_id, credits, amount_minor, currency, unit, snapshot
+        from payments
+        where kind = 'checkout' and (
+            unit is distinct from snapshot ->> 'unit'
+            or credits is distinct from (snapshot ->> 'credits')::bigint
+            or currency is distinct from snapshot ->> 'currency'
+            or amount_minor is distinct from (snapshot ->> 'subtotal_minor')::bigint)
+        """,
+    ),
+    Invariant(
+        "payments_are_found",
+        "Each payment is found by its number, its reference, its session and its intent.",
+        """
+        select p.customer_id, p.id as payment_id, n.provider, n.kind, n.ref
+        from payments p
+        cross join lateral (values
+            ('bursar', 'payment', p.id::text), ('bursar', 'reference', p.reference::text),
+            (p.provider, 'session', p.session_id), (p.provider, 'intent', p.payment_intent_id)
+        ) as n (provider, kind, ref)
+        left join provider_refs r on r.provider = n.provider and r.kind = n.kind and r.ref = n.ref
+        where n.ref is not null
+            and (r.target_id is distinct from p.id or r.customer_id is distinct from p.customer_id)
+        """,
+    ),
+    Invariant(
+        "mismatches_are_cases",
+        "A payment that is not what was asked has a case.",
+        """
+        select p.customer_id, p.id as payment_id, p.mismatch from payments p
+        where p.mismatch is not null and not exists (
+            select from cases c where c.kind = 'mismatch' and c.reference = 'payment:' || p.id)
+        """,
+    ),
+    Invariant(
+        "reversals_fit",
+        "Refunds of a payment come to no more than was captured, and its sums are theirs.",
+        """
+        select p.customer_id, p.id as payment_id, p.captured_minor, p.refunded_minor,
+            coalesce(sum(r.amount_minor) filter (where r.state = 'settled'), 0) as settled
+        from payments p
+        left join reversals r on r.customer_id = p.customer_id and r.payment_id = p.id
+            and r.kind = 'refund'
+        group by p.customer_id, p.id
+        having p.refunded_minor + p.refund_pending_minor > p.captured_minor
+            or p.refunded_minor <> least(p.captured_minor,
+                coalesce(sum(r.amount_minor) filter (where r.state = 'settled'), 0))
+        """,
+    ),
+    Invariant(
+        "refunds_take_credits_back",
+        "What went back of a payment took its share of the credits it brought, rounded up.",
+        """
+        select customer_id, payment_id, given, taken, refunded_minor, captured_minor from (
+            select p.customer_id, p.id as payment_id, p.refunded_minor, p.captured_minor,
+                coalesce(sum(l.amount) filter (where l.type = 'purchase'), 0) as given,
+                coalesce(-sum(l.amount) filter (where l.type = 'refund'), 0) as taken
+            from payments p
+            left join ledger_postings l on l.customer_id = p.customer_id and l.payment_id = p.id
+            group by p.customer_id, p.id
+        ) x
+        where taken <> case when captured_minor = 0 then 0
+            else least(given, ceil(given * refunded_minor / captured_minor)) end
+        """,
+    ),
+    Invariant(
+        "held_for_refunds",
+        "Credits are held for a payment only while a refund of it is pending.",
+        """
+        select a.customer_id, a.source, a.balance from ledger_accounts a
+        join payments p on p.customer_id = a.customer_id and a.source = 'payment:' || p.id
+        where a.pool = 'held' and a.balance > 0 and p.refund_pending_minor = 0
+        """,
+    ),
+)
