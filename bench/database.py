@@ -69,9 +69,10 @@ select count(*) from ids, ledger_post(
     now(), false, all_of_them, array_fill($1::text, array[size]),
     array_fill('bonus'::text, array[size]), array_fill($2::bigint, array[size]),
     array_fill('purchased'::text, array[size]), array_fill(''::text, array[size]),
-    array_fill(null::timestamptz, array[size]), array_fill('bench'::text, array[size]), all_of_them::text[],
-    array_fill('grant'::text, array[size]), array_fill(null::bytea, array[size]),
-    array_fill(null::bigint, array[size]), array_fill(null::text, array[size])
+    array_fill(null::timestamptz, array[size]), array_fill('bench'::text, array[size]),
+    all_of_them::text[], array_fill('grant'::text, array[size]),
+    array_fill(null::bytea, array[size]), array_fill(null::bigint, array[size]),
+    array_fill(null::text, array[size])
 ) posted where posted.outcome = 'posted'
 """
 
