@@ -56,6 +56,7 @@ class Ids:
     intent: str = "pi_odd"
     charge: str = "ch_odd"
     refund: str = "re_odd"
+    dispute: str = "du_odd"
     reference: str = "01890000-0000-7000-8000-000000000000"
 
 
@@ -120,13 +121,34 @@ def objects(ids: Ids) -> dict[str, dict[str, Any]]:
         "created": CREATED,
         "reason": "requested_by_customer",
     }
-    return {"session": session, "intent": intent, "charge": charge, "refund": refund}
+    dispute = {
+        "metadata": {},
+        "id": ids.dispute,
+        "object": "dispute",
+        "status": "lost",
+        "amount": 500,
+        "currency": "usd",
+        "charge": ids.charge,
+        "payment_intent": ids.intent,
+        "created": CREATED,
+        "reason": "fraudulent",
+        "evidence_details": {"due_by": CREATED + 86400},
+        "balance_transactions": [],
+    }
+    return {
+        "session": session,
+        "intent": intent,
+        "charge": charge,
+        "refund": refund,
+        "dispute": dispute,
+    }
 
 
 def kind_of(event_type: str) -> str:
     """Which of `objects` an event of this type carries."""
-    if "refund." in event_type:
-        return "refund"
+    for kind in ("refund", "dispute"):
+        if f"{kind}." in event_type:
+            return kind
     return {"checkout": "session", "payment_intent": "intent"}.get(
         event_type.partition(".")[0], "charge"
     )

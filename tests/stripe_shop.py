@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 SUCCESS = "https://shop.example/thanks?session_id={CHECKOUT_SESSION_ID}"
@@ -66,3 +67,15 @@ def pay_intent(v1: Any, method: str = "pm_card_visa", **options: Any) -> Any:
             **options,
         }
     )
+
+
+def promote(v1: Any, coupon: Any, **options: Any) -> Any:
+    """A promotion code of the coupon."""
+    promotion = {"type": "coupon", "coupon": coupon.id}
+    return v1.promotion_codes.create({"promotion": promotion, **options})
+
+
+def tell_page(client: Any, session: Any, **fields: Any) -> Any:
+    """What a session's page does before it is paid: `promotion_code`, `tax_region`; its view."""
+    answer = client.raw_request("post", f"/v1/payment_pages/{session.id}", **fields)
+    return json.loads(answer.body)

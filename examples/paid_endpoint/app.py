@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi import Body, Depends, FastAPI, Header, HTTPException
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, Field
 
 from bursar import Bursar, Event, config, errors
 
@@ -38,38 +38,38 @@ app.mount("/billing", bursar.app)
 
 
 def signed_in(x_user: Annotated[str, Header(max_length=128)]) -> str:
-    """Stands for your own login. Never believe such a header outside of an example."""
-    return x_user
-
-
-class Text(BaseModel):
-    text: Annotated[str, Field(max_length=20_000)]
+    return x_user  # stands for your own login; never believe a header outside of an example
 
 
 User = Annotated[str, Depends(signed_in)]
+Text = Annotated[str, Body(embed=True, max_length=20_000)]
 Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 
 
 @app.post("/summarize")
-async def summarize(user: User, body: Text, idempotency_key: Key = None) -> Response:
+async def summarize(user: User, text: Text, idempotency_key: Key = None) -> Response:
     """Reserve, work, settle: who can't pay costs no work, and work that fails costs nothing."""
-    key = idempotency_key or str(uuid4())
+    # The text is part of the key, so that one key never lets other work through.
+    key = sha256(f"{idempotency_key or uuid4()}\n{text}".encode()).hexdigest()
     try:
         hold = await bursar.credits.hold(user, COST, key=key, description="A summary")
+        try:
+            summary = first_sentence(text)
+        except Exception:
+            with suppress(errors.HoldClosed):
+                await bursar.credits.release(user, hold.hold_id)
+            raise
+        try:
+            left = (await bursar.credits.capture(user, hold.hold_id, key=f"{key}:done")).balance
+        except errors.HoldClosed:  # an earlier try failed and gave it back
+            left = (await bursar.credits.use(user, COST, key=f"{key}:late")).balance
     except errors.InsufficientCredits as error:
         return JSONResponse({"detail": error.detail, "buy": "/buy"}, 402)
-    try:
-        summary = first_sentence(body.text)
-    except Exception:
-        await bursar.credits.release(user, hold.hold_id)
-        raise
-    used = await bursar.credits.capture(user, hold.hold_id, key=f"{key}:done", amount=COST)
-    return JSONResponse({"summary": summary, "credits_left": used.balance})
+    return JSONResponse({"summary": summary, "credits_left": left})
 
 
 @app.get("/buy")
 async def buy(user: User) -> Response:
-    """To the provider's page, where ten credits are paid for."""
     return RedirectResponse((await bursar.checkouts.open(user, package="ten")).url, 303)
 
 

@@ -21,6 +21,7 @@ from bursar import errors
 
 Mode = Literal["sandbox", "test", "live"]
 
+SANDBOX_PUBLISHABLE_KEY = "pk_test_bursar_sandbox"
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -190,8 +191,35 @@ class Settings(BaseSettings):
             return "sandbox"
         return "live" if re.match(r"(sk|rk)_live_", self.stripe_secret_key) else "test"
 
+    @property
+    def publishable_key(self) -> str:
+        """The key that browsers are given; the sandbox takes any. Empty: no card form is shown."""
+        return self.stripe_publishable_key or (SANDBOX_PUBLISHABLE_KEY if self.sandbox else "")
+
+    def _require_publishable_key(self) -> None:
+        """Raise errors.Misconfigured for a key that no browser must have, or of another mode."""
+        key = self.stripe_publishable_key
+        if key and not re.match(r"pk_(test|live)_\w+", key):
+            raise errors.Misconfigured(
+                "STRIPE_PUBLISHABLE_KEY is no publishable key: it begins with pk_test_ or pk_live_ "
+                "(a secret key must never reach a browser)."
+            )
+        if key and key.startswith("pk_live_") != (self.mode == "live"):
+            raise errors.Misconfigured(
+                "STRIPE_PUBLISHABLE_KEY and STRIPE_SECRET_KEY are of different modes: both are "
+                "test keys, or both are live keys."
+            )
+
     def require_provider(self) -> None:
         """Raise errors.Misconfigured unless a provider can be called and its webhooks verified."""
+        self.require_key()
+        self._require_webhook_secret()
+
+    def require_key(self) -> None:
+        """Raise errors.Misconfigured unless a provider can be called; its webhooks come to others.
+
+        The rule for commands that only call: `bursar catalog push`, `bursar worker`.
+        """
         if not self.stripe_secret_key:
             raise errors.Misconfigured(
                 "No payment provider is set up. Set STRIPE_SECRET_KEY (and STRIPE_WEBHOOK_SECRET) "
@@ -206,6 +234,9 @@ class Settings(BaseSettings):
                 "STRIPE_SECRET_KEY is no secret key: it begins with sk_test_ or sk_live_ "
                 "(a publishable key, pk_…, belongs in STRIPE_PUBLISHABLE_KEY)."
             )
+        self._require_publishable_key()
+
+    def _require_webhook_secret(self) -> None:
         if any(not secret.startswith("whsec_") for secret in self.stripe_webhook_secrets):
             raise errors.Misconfigured(
                 "STRIPE_WEBHOOK_SECRET is no signing secret: it begins with whsec_ (several are "

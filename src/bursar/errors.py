@@ -57,6 +57,36 @@ class PaymentNotRefundable(Conflict):
     code = "payment_not_refundable"
 
 
+class PaymentNotCapturable(Conflict):
+    """No money is held for this payment that could be captured or let go now."""
+
+    code = "payment_not_capturable"
+
+
+class DisputeClosed(Conflict):
+    """This dispute is with the bank or decided: nothing can be added to it any more."""
+
+    code = "dispute_closed"
+
+
+class DisputeBusy(Conflict):
+    """Another answer to this dispute is being sent just now."""
+
+    code = "dispute_busy"
+
+
+class CaseResolved(Conflict):
+    """This case is resolved already."""
+
+    code = "case_resolved"
+
+
+class CaseNotAssignable(Conflict):
+    """Only unmatched money can be given to somebody; resolve this case with a note."""
+
+    code = "case_not_assignable"
+
+
 class CreditsSpent(Conflict):
     """The credits of this payment are spent; send `force` to refund it all the same."""
 
@@ -93,6 +123,12 @@ class NotSupported(Conflict):
     code = "not_supported"
 
 
+class PublishableKeyMissing(NotSupported):
+    """This deployment has no publishable key, so no card form can be shown."""
+
+    code = "publishable_key_missing"
+
+
 class VoucherNotValid(Conflict):
     """This voucher is not valid yet, or not any more."""
 
@@ -118,7 +154,7 @@ class VoucherExists(Conflict):
 
 
 class LimitReached(Conflict):
-    """The customer has used up what this feature's limit allows."""
+    """What is left of this feature's limit does not cover this."""
 
     code = "limit_reached"
 
@@ -153,10 +189,28 @@ class AmountOutOfBounds(Invalid):
     code = "amount_out_of_bounds"
 
 
+class AmountTooSmall(AmountOutOfBounds):
+    """The payment provider charges no amount as small as this in this currency."""
+
+    code = "amount_too_small"
+
+
 class AmountMismatch(Invalid):
     """The amount differs from the price of what is bought."""
 
     code = "amount_mismatch"
+
+
+class AmountInMajorUnits(AmountMismatch):
+    """The amount is the price in whole units of the currency; send it in minor units."""
+
+    code = "amount_in_major_units"
+
+
+class DurationNotOffered(Invalid):
+    """The plan is not sold for so many months."""
+
+    code = "duration_not_offered"
 
 
 class UnknownItem(Invalid):
@@ -187,6 +241,12 @@ class CaptureExceedsHold(Invalid):
     """More would be captured than the hold reserves."""
 
     code = "capture_exceeds_hold"
+
+
+class CaptureExceedsAuthorized(Invalid):
+    """More would be captured than the buyer's bank holds for this payment."""
+
+    code = "capture_exceeds_authorized"
 
 
 class CatalogInvalid(Invalid):

@@ -12,7 +12,7 @@ from bursar.clock import Clock, ShiftedClock, SystemClock
 from bursar.config import Settings
 from bursar.db import Database, open_pool
 from bursar.db.connections import Connection
-from bursar.db.deployment import claim_mode, clock_ahead
+from bursar.db.deployment import check_mode, claim_mode, clock_ahead
 from bursar.db.migrate import pending
 from bursar.db.tags import TagCache
 from bursar.providers.port import PROVIDER_NAMES, Provider
@@ -56,9 +56,13 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Wiring]:
+async def opened(
+    settings: Settings, *, clock: Clock | None = None, claim: bool = True
+) -> AsyncIterator[Wiring]:
     """The wiring on a database that is migrated and belongs to this mode.
 
+    A database without a mode is given this one; without `claim` it stays as it is, for an act
+    that may fail before anything is stored.
     Raises Misconfigured (no DATABASE_URL, ModeMismatch, MigrationFailed for a schema that is
     behind) and DatabaseUnavailable.
     """
@@ -73,7 +77,7 @@ async def opened(settings: Settings, *, clock: Clock | None = None) -> AsyncIter
                 raise errors.MigrationFailed(
                     f"The schema is behind ({', '.join(missing)}). Run `bursar migrate`."
                 )
-            await claim_mode(conn, settings.mode)
+            await (claim_mode if claim else check_mode)(conn, settings.mode)
             clock = clock or await _clock(conn, settings)
         yield Wiring(settings, db, clock, providers, tags)
     finally:

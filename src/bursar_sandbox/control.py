@@ -1,5 +1,5 @@
-"""The sandbox's own routes under `/_sandbox/`: health, clock, faults, reset, objects and
-deliveries.
+"""The sandbox's own routes under `/_sandbox/`: health, clock, faults, reset, objects, deliveries,
+disputes and new cards.
 
 Owns what they take and answer, in JSON. They need no keys.
 """
@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from bursar_sandbox import deliveries, faults
 from bursar_sandbox.store import Store
-from bursar_sandbox.stripe import timers
+from bursar_sandbox.stripe import disputes, methods, records, timers
+from bursar_sandbox.stripe.errors import StripeError
 
 FARTHEST_SECONDS = 100 * 366 * 24 * 3600
 
@@ -92,6 +93,57 @@ async def change_faults(request: Request) -> Response:
     return _json(plan.shown())
 
 
+async def dispute(request: Request) -> Response:
+    """A buyer's bank takes a charge back, or asks about it."""
+    try:
+        asked = orjson.loads(await request.body())
+        charge_id, reason = asked["charge"], asked.get("reason", "fraudulent")
+        inquiry, amount = asked.get("inquiry", False), asked.get("amount")
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return _refused('expected {"charge": id, "reason", "inquiry", "amount"}')
+    if reason not in disputes.REASONS:
+        return _refused(f"`reason` is one of {', '.join(disputes.REASONS)}")
+    if not isinstance(charge_id, str) or type(inquiry) is not bool:
+        return _refused("`charge` is an id, `inquiry` true or false")
+    if amount is not None and type(amount) is not int:
+        return _refused("`amount` is a whole number of minor units")
+    try:
+        with request.app.state.store.transaction() as tx:
+            charge = records.get(tx, "charge", charge_id)
+            made = disputes.add(tx, charge, reason=reason, inquiry=inquiry, amount=amount)
+    except StripeError as error:
+        return _refused(str(error))
+    return _json(made)
+
+
+async def decide(request: Request) -> Response:
+    """The bank decides a dispute: `won` or `lost` for the seller, or `escalated`."""
+    try:
+        outcome = orjson.loads(await request.body())["outcome"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return _refused('expected {"outcome": "won", "lost" or "escalated"}')
+    if outcome not in ("won", "lost", "escalated"):
+        return _refused("`outcome` is won, lost or escalated")
+    try:
+        with request.app.state.store.transaction() as tx:
+            found = records.get(tx, "dispute", request.path_params["dispute_id"])
+            disputes.decide(tx, found, outcome)
+    except StripeError as error:
+        return _refused(str(error))
+    return _json(found)
+
+
+async def renew_card(request: Request) -> Response:
+    """A bank sends a new card, and Stripe hears of its date before anybody else does."""
+    try:
+        with request.app.state.store.transaction() as tx:
+            method = records.get(tx, "payment_method", request.path_params["method_id"])
+            methods.renew(tx, method)
+    except StripeError as error:
+        return _refused(str(error))
+    return _json(method)
+
+
 routes = [
     Route("/_sandbox/health", health),
     Route("/_sandbox/clock", clock, methods=["GET", "POST"]),
@@ -100,4 +152,7 @@ routes = [
     Route("/_sandbox/objects/{object_id}", show_object),
     Route("/_sandbox/deliveries", list_deliveries),
     Route("/_sandbox/deliveries/{delivery_id:int}/resend", resend, methods=["POST"]),
+    Route("/_sandbox/payment_methods/{method_id}/renew", renew_card, methods=["POST"]),
+    Route("/_sandbox/disputes", dispute, methods=["POST"]),
+    Route("/_sandbox/disputes/{dispute_id}", decide, methods=["POST"]),
 ]

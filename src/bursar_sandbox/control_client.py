@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from bursar_sandbox import triggers
-from bursar_sandbox.triggers import Caller
+from bursar_sandbox.scenario import Caller
 
 DEFAULT_KEY = "sk_test_bursar_sandbox"
 _TIMEOUT_SECONDS = 30.0
@@ -45,6 +45,14 @@ def now(base_url: str) -> int:
 def advance_clock(base_url: str, seconds: int) -> int:
     """Move the sandbox's clock forward; returns its new time. Raises SandboxError."""
     return int(_call(base_url, "POST", "/_sandbox/clock", {"advance": seconds})["now"])
+
+
+def renew_card(base_url: str, method_id: str) -> dict[str, Any]:
+    """Have the bank of a saved card send a new one; returns the payment method with its new date.
+
+    Raises SandboxError for what is no card, or nobody's.
+    """
+    return _call(base_url, "POST", f"/_sandbox/payment_methods/{method_id}/renew")
 
 
 def faults(base_url: str) -> dict[str, Any]:
@@ -81,6 +89,31 @@ def deliveries(base_url: str, limit: int = 100) -> list[dict[str, Any]]:
 def resend(base_url: str, delivery_id: int) -> None:
     """Have a webhook sent once more. Raises SandboxError when there is no such delivery."""
     _call(base_url, "POST", f"/_sandbox/deliveries/{delivery_id}/resend")
+
+
+def dispute(
+    base_url: str,
+    charge_id: str,
+    *,
+    reason: str = "fraudulent",
+    inquiry: bool = False,
+    amount_minor: int | None = None,
+) -> dict[str, Any]:
+    """Have a buyer's bank take a charge back, or only ask about it; returns the dispute.
+
+    `amount_minor` is in minor units of the charge's currency; all that is left when None. Raises
+    SandboxError when the charge can't be disputed.
+    """
+    wanted = {"charge": charge_id, "reason": reason, "inquiry": inquiry, "amount": amount_minor}
+    return _call(base_url, "POST", "/_sandbox/disputes", wanted)
+
+
+def decide_dispute(base_url: str, dispute_id: str, outcome: str) -> dict[str, Any]:
+    """Have the bank decide: `won` or `lost` for the seller, or an inquiry `escalated`.
+
+    Returns the dispute. Raises SandboxError for one that is over.
+    """
+    return _call(base_url, "POST", f"/_sandbox/disputes/{dispute_id}", {"outcome": outcome})
 
 
 def trigger(base_url: str, event: str, *, key: str = DEFAULT_KEY) -> dict[str, Any]:

@@ -5,20 +5,11 @@ Owns the scenarios. It never sends anything itself: each gets a function that do
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-
-class Caller(Protocol):
-    """Calls the API; a declined card is returned as its error's body."""
-
-    def __call__(
-        self, method: str, path: str, fields: dict[str, str] | None = None
-    ) -> dict[str, Any]: ...
-
-
-Scenario = Callable[[Caller], object]
+from bursar_sandbox import saving_triggers
+from bursar_sandbox.scenario import Caller, Scenario
 
 _BACK = "https://shop.example/back"
 _GOOD_ACCOUNT = "AT611904300234573201"
@@ -87,6 +78,20 @@ def _captured(call: Caller) -> None:
     call("POST", f"payment_intents/{_held(call)['id']}/capture")
 
 
+def _disputed(call: Caller) -> Any:
+    paid = _intent("pm_card_createDispute", call)
+    return call("GET", f"disputes?payment_intent={paid['id']}")["data"][0]
+
+
+def _dispute_closed(call: Caller) -> None:
+    call("POST", f"disputes/{_disputed(call)['id']}/close")
+
+
+def _dispute_won(call: Caller) -> None:
+    fields = {"evidence[uncategorized_text]": "winning_evidence"}
+    call("POST", f"disputes/{_disputed(call)['id']}", fields)
+
+
 def _charge_changed(call: Caller) -> None:
     paid = _intent("pm_card_visa", call)
     call("POST", f"charges/{paid['latest_charge']}", {"metadata[changed]": "yes"})
@@ -142,8 +147,29 @@ def _session_expired(call: Caller) -> None:
     call("POST", f"checkout/sessions/{_session(call)['id']}/expire")
 
 
+def _coupon(call: Caller) -> Any:
+    return call("POST", "coupons", {"percent_off": "20"})
+
+
+def _code(call: Caller) -> Any:
+    fields = {"promotion[type]": "coupon", "promotion[coupon]": _coupon(call)["id"]}
+    return call("POST", "promotion_codes", fields)
+
+
+def _tax_rate(call: Caller) -> Any:
+    fields = {"display_name": "VAT", "percentage": "19", "inclusive": "false", "country": "DE"}
+    return call("POST", "tax_rates", fields)
+
+
 SCENARIOS: dict[str, Scenario] = {
+    **saving_triggers.SCENARIOS,
+    "balance.available": partial(_intent, "pm_card_bypassPending"),
     "charge.captured": _captured,
+    "charge.dispute.closed": _dispute_closed,
+    "charge.dispute.created": _disputed,
+    "charge.dispute.funds_reinstated": _dispute_won,
+    "charge.dispute.funds_withdrawn": _disputed,
+    "charge.dispute.updated": partial(_change, _disputed, "disputes"),
     "charge.failed": partial(_intent, "pm_card_chargeDeclined"),
     "charge.pending": partial(_session_debited, _GOOD_ACCOUNT),
     "charge.refund.updated": _refund_changed,
@@ -154,6 +180,9 @@ SCENARIOS: dict[str, Scenario] = {
     "checkout.session.async_payment_succeeded": partial(_session_debited, _GOOD_ACCOUNT),
     "checkout.session.completed": _session_paid,
     "checkout.session.expired": _session_expired,
+    "coupon.created": _coupon,
+    "coupon.deleted": partial(_remove, _coupon, "coupons"),
+    "coupon.updated": partial(_change, _coupon, "coupons"),
     "customer.created": _customer,
     "customer.deleted": partial(_remove, _customer, "customers"),
     "customer.updated": partial(_change, _customer, "customers"),
@@ -171,7 +200,12 @@ SCENARIOS: dict[str, Scenario] = {
     "product.created": _product,
     "product.deleted": partial(_remove, _product, "products"),
     "product.updated": partial(_change, _product, "products"),
+    "promotion_code.created": _code,
+    "promotion_code.updated": partial(_change, _code, "promotion_codes"),
+    "radar.early_fraud_warning.created": partial(_intent, "pm_card_createIssuerFraudRecord"),
     "refund.created": partial(_refund, "4242424242424242"),
     "refund.failed": partial(_refund, _LOST_REFUND),
     "refund.updated": partial(_refund, _LATE_REFUND),
+    "tax_rate.created": _tax_rate,
+    "tax_rate.updated": partial(_change, _tax_rate, "tax_rates"),
 }

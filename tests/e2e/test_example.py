@@ -12,12 +12,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from bursar import config
+from bursar import Bursar, config
 from bursar.billing import payments
 from bursar.config import Settings
 from bursar.wiring import opened
@@ -147,6 +148,44 @@ async def test_a_call_is_refused_paid_for_served_and_counted(example: Example) -
         process.wait(30)
     assert "Application shutdown complete" in example.said.read_text()
     assert len(example.greetings()) == 1
+    await example.assert_audit_clean()
+
+
+async def test_a_key_lets_no_other_work_through_and_its_failure_can_be_repeated(
+    example: Example,
+) -> None:
+    with example.running():
+        await example.pay(await example.checkout())
+        await told(example, 1)
+        for _ in range(2):  # what failed costs nothing, and its repeat fails in the same way
+            assert (await example.summarize("   ", key="mine")).status_code == 422
+        first = await example.summarize("First. Second.", key="mine")
+        assert first.json() == {"summary": "First.", "credits_left": 9}
+        assert (await example.summarize("   ", key="mine")).status_code == 422
+        other = await example.summarize("Other. Work.", key="mine")
+        assert other.json() == {"summary": "Other.", "credits_left": 8}
+        for _ in range(2):
+            again = await example.summarize("First. Second.", key="mine")
+            assert again.json() == first.json()
+        assert (await example.summarize("Last.")).json()["credits_left"] == 7
+    await example.assert_audit_clean()
+
+
+async def test_work_that_succeeds_after_its_reservation_went_back_is_paid_once(
+    example: Example,
+) -> None:
+    with example.running():
+        await example.pay(await example.checkout())
+        await told(example, 1)
+        key = sha256(b"late\nOne. Two.").hexdigest()
+        library = Bursar(example.settings, with_worker=False)
+        async with library.lifespan():
+            hold = await library.credits.hold("ada", 1, key=key, description="A summary")
+            await library.credits.release("ada", hold.hold_id)
+        for _ in range(2):
+            served = await example.summarize("One. Two.", key="late")
+            assert served.json() == {"summary": "One.", "credits_left": 9}
+        assert (await example.summarize("Last.")).json()["credits_left"] == 8
     await example.assert_audit_clean()
 
 

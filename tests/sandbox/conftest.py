@@ -12,6 +12,7 @@ import stripe
 
 from bursar_sandbox.running import Sandbox
 from stripe_receiver import Receiver
+from stripe_schema import recorded, schema_or_skip
 
 KEY = "sk_test_bursar_tests"
 
@@ -27,6 +28,15 @@ def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
     home = tmp_path_factory.mktemp("sandbox")
     with Sandbox(home=home, record=home / "record.jsonl") as sandbox:
         yield sandbox
+
+
+@pytest.fixture(scope="module")
+def checked_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox of the module's own; all that it says is checked against Stripe's types."""
+    record = tmp_path_factory.mktemp("checked") / "record.jsonl"
+    with Sandbox(record=record) as sandbox:
+        yield sandbox
+    assert recorded.problems(record, schema_or_skip()) == []
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ def test_trigger_returns_the_event_that_it_made_and_no_earlier_one(sandbox: Sand
 
 
 def test_trigger_of_an_unknown_event_names_those_there_are(sandbox: Sandbox) -> None:
-    with pytest.raises(SandboxError, match=r"invoice\.paid happen.*payment_intent\.succeeded"):
-        control_client.trigger(sandbox.base_url, "invoice.paid")
+    with pytest.raises(SandboxError, match=r"payout\.paid happen.*payment_intent\.succeeded"):
+        control_client.trigger(sandbox.base_url, "payout.paid")
 
 
 def test_listening_ends_with_the_block(sandbox: Sandbox, receiver: Receiver) -> None:

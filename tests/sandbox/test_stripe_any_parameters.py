@@ -18,6 +18,9 @@ BASES: dict[str, list[tuple[str, str]]] = {
     "/v1/payment_methods": [("type", "card"), ("card[token]", "tok_visa")],
     "/v1/payment_intents": [("amount", "900"), ("currency", "eur")],
     "/v1/refunds": [],
+    "/v1/coupons": [("percent_off", "10")],
+    "/v1/promotion_codes": [("promotion[type]", "coupon"), ("promotion[coupon]", "WELCOME10")],
+    "/v1/tax_rates": [("display_name", "VAT"), ("inclusive", "true"), ("percentage", "19")],
     "/v1/checkout/sessions": [
         ("mode", "payment"),
         ("success_url", "https://shop.example"),
@@ -29,13 +32,15 @@ BASES: dict[str, list[tuple[str, str]]] = {
     "/v1/webhook_endpoints": [("url", "https://shop.example"), ("enabled_events[]", "a.b")],
 }
 NAMES = st.sampled_from(
-    "active address amount automatic_tax billing_details capture_method card charge "
-    "confirm currency custom_fields custom_text custom_unit_amount customer default_price_data "
-    "description email enabled_events expand expires_at images invoice_settings line_items "
-    "metadata mode name "
-    "payment_intent payment_intent_data payment_method payment_method_data payment_method_options "
-    "payment_method_types product_data quantity recurring sepa_debit shipping tiers "
-    "transform_quantity type unit_amount unit_amount_decimal url".split()
+    "active address allow_promotion_codes amount amount_off applies_to automatic_tax "
+    "billing_details capture_method card charge code confirm coupon currency currency_options "
+    "custom_fields custom_text custom_unit_amount customer default_price_data description "
+    "discounts duration duration_in_months email enabled_events expand expires_at id images "
+    "inclusive invoice_settings line_items max_redemptions metadata mode name payment_intent "
+    "payment_intent_data payment_method payment_method_data payment_method_options "
+    "payment_method_types percent_off percentage product_data promotion quantity recurring "
+    "redeem_by restrictions sepa_debit shipping tax_rates tiers transform_quantity type "
+    "unit_amount unit_amount_decimal url us_bank_account".split()
 )
 PARTS = st.sampled_from(
     ["", "0", "1", "a", "card", "currency", "enabled", "interval", "name", "number", "price"]
@@ -45,6 +50,16 @@ VALUES = st.one_of(
     st.text(max_size=12),
 )
 FIELDS = st.tuples(NAMES, st.lists(PARTS, max_size=3), VALUES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_coupon(shared_sandbox: Sandbox) -> None:
+    """The coupon that the promotion codes are for."""
+    httpx.post(
+        f"{shared_sandbox.base_url}/v1/coupons",
+        data={"id": "WELCOME10", "percent_off": "10"},
+        auth=("sk_test_bursar_tests", ""),
+    ).raise_for_status()
 
 
 @pytest.mark.parametrize("path", BASES)

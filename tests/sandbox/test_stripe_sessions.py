@@ -217,7 +217,7 @@ def test_sessions_metadata_can_be_changed(v1: Any) -> None:
         ({"customer": "cus_none"}, "customer"),
         ({"customer_email": "nobody"}, "customer_email"),
         ({"expires_at": 1}, "expires_at"),
-        ({"discounts": [{"coupon": "x"}]}, "discounts"),
+        ({"discounts": [{"coupon": "x"}]}, "discounts[0][coupon]"),
         ({"ui_mode": "embedded_page"}, "ui_mode"),
         ({"payment_intent_data": {"nonsense": "1"}}, "payment_intent_data[nonsense]"),
         ({"nonsense": "1"}, "nonsense"),

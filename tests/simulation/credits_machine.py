@@ -45,28 +45,24 @@ class Wanted:
 
 
 LATER = ("return", "capture", "release")
-POSTS: dict[str, Callable[[dict[str, Any], Wanted, str], Post]] = {
-    "buy": lambda fields, _, __: ops.Give(**fields),
-    "correct": lambda fields, _, __: ops.Give(**fields, kind="adjustment"),
-    "bonus": lambda fields, wanted, _: ops.Give(
+POSTS: dict[str, Callable[[dict[str, Any], Wanted], Post]] = {
+    "buy": lambda fields, _: ops.Give(**fields),
+    "correct": lambda fields, _: ops.Give(**fields, kind="adjustment"),
+    "bonus": lambda fields, wanted: ops.Give(
         **fields, kind="bonus", pool="bonus", source=wanted.source, days=wanted.days
     ),
-    "allow": lambda fields, wanted, _: ops.Give(
+    "allow": lambda fields, wanted: ops.Give(
         **fields, kind="subscription", pool="plan", source=wanted.source, days=wanted.days
     ),
-    "use": lambda fields, _, __: ops.Spend(**fields),
-    "deduct": lambda fields, _, __: ops.Spend(**fields, kind="adjustment"),
-    "reserve": lambda fields, _, __: ops.Reserve(**fields),
-    "take back": lambda fields, _, __: ops.TakeBack(**fields),
-    "set aside": lambda fields, _, __: ops.SetAside(**fields),
-    "put back": lambda fields, _, __: ops.PutBack(**fields),
-    "expire plan": lambda fields, wanted, _: ops.Expire(
-        **fields, pool="plan", source=wanted.source
-    ),
-    "expire bonus": lambda fields, wanted, _: ops.Expire(
-        **fields, pool="bonus", source=wanted.source
-    ),
-    "forgive": lambda fields, _, debt: ops.Forgive(**fields, debt=debt),
+    "use": lambda fields, _: ops.Spend(**fields),
+    "deduct": lambda fields, _: ops.Spend(**fields, kind="adjustment"),
+    "reserve": lambda fields, _: ops.Reserve(**fields),
+    "take back": lambda fields, _: ops.TakeBack(**fields),
+    "set aside": lambda fields, _: ops.SetAside(**fields),
+    "put back": lambda fields, _: ops.PutBack(**fields),
+    "expire plan": lambda fields, wanted: ops.Expire(**fields, pool="plan", source=wanted.source),
+    "expire bonus": lambda fields, wanted: ops.Expire(**fields, pool="bonus", source=wanted.source),
+    "forgive": lambda fields, _: ops.TakeBack(**fields, forgiving=True),
 }
 # What happens most in life is drawn most.
 OFTEN = ("use", "use", "reserve", "reserve", "take back", "take back", *LATER, *LATER)
@@ -205,11 +201,9 @@ class Credits(RuleBasedStateMachine):
         return made
 
     def _make_post(self, wanted: Wanted) -> Post:
-        debts = sorted(self.model.books[wanted.who].debts)
-        debt = debts[wanted.pick % len(debts)] if debts else "none"
         kind = wanted.kind if wanted.kind in POSTS else "use"
         fields = {"who": wanted.who, "token": self._token(), "amount": wanted.amount}
-        made = POSTS[kind](fields, wanted, debt)
+        made = POSTS[kind](fields, wanted)
         self.past.append(made)
         return made
 

@@ -32,8 +32,23 @@ class Account:
 
 
 @dataclass
+class Missing:
+    """What a refund could not take, owed or forgiven; `number` is when it came about."""
+
+    source: str
+    left: int
+    number: int
+    forgiven: bool
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return ("forgiven" if self.forgiven else "debt", f"test:{self.source}")
+
+
+@dataclass
 class Use:
     legs: list[tuple[Account, int]]
+    number: int
     returned: int = 0
 
     @property
@@ -45,6 +60,7 @@ class Use:
 class Hold:
     amount: int
     legs: list[tuple[Account, int]]
+    number: int
     state: str = "held"
     release_balance: int = 0
 
@@ -54,9 +70,11 @@ class Books:
     """One customer's."""
 
     accounts: list[Account] = field(default_factory=list)
-    debts: dict[str, int] = field(default_factory=dict)
+    missing: list[Missing] = field(default_factory=list)
     held: int = 0
     reserved: dict[str, int] = field(default_factory=dict)
+    reserved_at: dict[str, int] = field(default_factory=dict)
+    count: int = 0
     uses: dict[str, Use] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
 
@@ -88,27 +106,41 @@ class Books:
         assert amount == 0
         return legs
 
-    def pay_debt(self, amount: int) -> int:
-        for source, owed in self.debts.items():
-            part = min(amount, owed)
-            self.debts[source] -= part
-            amount -= part
-        return amount
+    def next(self) -> int:
+        self.count += 1
+        return self.count
 
-    def come_back(self, account: Account, amount: int, at: datetime) -> None:
-        """Credits return to where they came from: bought ones pay debt, an ended account's end."""
+    def pay_debt(self, amount: int) -> int:
+        return _pay(amount, [one for one in self.missing if not one.forgiven])
+
+    def pay_back(self, amount: int, since: int) -> int:
+        """Give first to what would have taken these credits, had they not been taken then."""
+        later = [one for one in self.missing if one.number > since]
+        older = [one for one in self.missing if one.number <= since and not one.forgiven]
+        return _pay(amount, [*later, *older])
+
+    def come_back(self, account: Account, amount: int, at: datetime, *, since: int) -> None:
+        """Credits return to where they came from: bought ones pay first, an ended account's end."""
         if account.pool == "purchased":
-            amount = self.pay_debt(amount)
+            amount = self.pay_back(amount, since)
         if account.live(at):
             account.balance += amount
 
     def state(self) -> dict[tuple[str, str], int]:
         """All that is not nothing, as the ledger's accounts should show it."""
         found = {(a.pool, a.source): a.balance for a in self.accounts}
-        found |= {("debt", f"test:{source}"): -owed for source, owed in self.debts.items()}
+        found |= {one.name: -one.left for one in self.missing}
         found |= {("held", source): amount for source, amount in self.reserved.items()}
         found["held", ""] = self.held
         return {name: balance for name, balance in found.items() if balance}
+
+
+def _pay(amount: int, missing: list[Missing]) -> int:
+    for one in missing:
+        part = min(amount, one.left)
+        one.left -= part
+        amount -= part
+    return amount
 
 
 @dataclass

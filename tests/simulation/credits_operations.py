@@ -12,7 +12,7 @@ from bursar.db import Connection
 from bursar.ledger import entries, holds
 from bursar.ledger.entries import ALL_THERE_IS, Cause, GiveBack, Pool, Posting, PostingType
 from bursar.ledger.holds import Closing
-from simulation.credits_model import Hold, Model, Result, Use
+from simulation.credits_model import Hold, Missing, Model, Result, Use
 
 UNIT = "credit"
 
@@ -146,7 +146,7 @@ class Spend(Post):
             return False
         legs = books.take_by_order(self.amount, at)
         if self.kind == "usage":
-            books.uses[self.token] = Use(legs)
+            books.uses[self.token] = Use(legs, books.next())
         return True
 
 
@@ -159,17 +159,21 @@ class Reserve(Post):
         books = model.books[self.who]
         if books.spendable(at) < self.amount:
             return False
-        books.holds[self.token] = Hold(self.amount, books.take_by_order(self.amount, at))
+        legs = books.take_by_order(self.amount, at)
+        books.holds[self.token] = Hold(self.amount, legs, books.next())
         books.held += self.amount
         return True
 
 
 @dataclass(frozen=True)
 class TakeBack(Post):
-    """A refund that succeeded: from what was bought, the rest is owed."""
+    """A refund that succeeded: from what was bought, the rest is owed or forgiven."""
+
+    forgiving: bool = False
 
     def posting(self, ids: Ids, at: datetime) -> Posting:
-        return self.make(ids, "refund", -self.amount)
+        pool: Pool = "forgiven" if self.forgiving else "purchased"
+        return self.make(ids, "refund", -self.amount, pool=pool)
 
     def change(self, model: Model, at: datetime) -> bool:
         books = model.books[self.who]
@@ -177,8 +181,8 @@ class TakeBack(Post):
         part = min(self.amount, bought.balance) if bought else 0
         if bought:
             bought.balance -= part
-        if self.amount > part:
-            books.debts[self.token] = self.amount - part
+        if rest := self.amount - part:
+            books.missing.append(Missing(self.token, rest, books.next(), self.forgiving))
         return True
 
 
@@ -199,6 +203,7 @@ class SetAside(Post):
             return False
         bought.balance -= part
         books.reserved[self.source] = books.reserved.get(self.source, 0) + part
+        books.reserved_at[self.source] = books.next()
         return True
 
 
@@ -217,7 +222,7 @@ class PutBack(Post):
         if part == 0:
             return False
         books.reserved[self.source] -= part
-        if rest := books.pay_debt(part):
+        if rest := books.pay_back(part, books.reserved_at[self.source]):
             books.account("purchased", "").balance += rest
         return True
 
@@ -236,21 +241,6 @@ class Expire(Post):
             return False
         account.balance = 0
         return True
-
-
-@dataclass(frozen=True)
-class Forgive(Post):
-    debt: str = ""
-
-    def posting(self, ids: Ids, at: datetime) -> Posting:
-        return self.make(ids, "adjustment", self.amount, pool="debt", source=f"test:{self.debt}")
-
-    def change(self, model: Model, at: datetime) -> bool:
-        books = model.books[self.who]
-        part = min(self.amount, books.debts.get(self.debt, 0))
-        if part:
-            books.debts[self.debt] -= part
-        return part > 0
 
 
 @dataclass(frozen=True)
@@ -276,7 +266,7 @@ class ReturnUse(Operation):
         for account, taken in reversed(use.legs):
             part = min(rest, max(taken - skip, 0))
             skip = max(skip - taken, 0)
-            books.come_back(account, part, at)
+            books.come_back(account, part, at, since=use.number)
             rest -= part
         use.returned += amount
         return model.done(self.who, cause, books.spendable(at), altered=self.altered)
@@ -333,13 +323,13 @@ class Close(Operation):
             if settled:
                 legs.append((account, settled))
                 live += settled if account.live(at) else 0
-            books.come_back(account, reserved - settled, at)
+            books.come_back(account, reserved - settled, at, since=hold.number)
         balance = books.spendable(at)
         # The movements tell of everything coming back before the use is taken.
         hold.release_balance = balance + live
         if not self.captured:
             return Result("posted", balance)
-        books.uses[self.token] = Use(legs)
+        books.uses[self.token] = Use(legs, books.next())
         return model.done(self.who, (self.token, self.purpose), balance, altered=self.altered)
 
     async def ask(self, conn: Connection, ids: Ids, at: datetime) -> Result:

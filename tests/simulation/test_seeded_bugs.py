@@ -136,7 +136,7 @@ BUGS = (
     Bug(
         "what can not be taken back is forgotten",
         "ledger/functions/post.sql",
-        (("p_cause_kind[i] || ':' || p_cause_id[i], null), -rest);", "'x', null), 0);"),),
+        (("p_cause_kind[i] || ':' || p_cause_id[i], null), -rest);", "'x', null), -1);"),),
         (f"{REFUNDS}::test_spent_credits_are_owed_and_the_next_purchase_pays",),
     ),
 )

@@ -34,6 +34,7 @@ const ROOTS = [
   'Invoices: DeletedInvoice', 'WebhookEndpoints: DeletedWebhookEndpoint',
   'SubscriptionItems: DeletedSubscriptionItem', 'InvoiceItems: DeletedInvoiceItem',
   'TestHelpers/TestClocks: DeletedTestClock', 'Payouts: Payout', 'Accounts: Account',
+  'Radar/EarlyFraudWarnings: EarlyFraudWarning',
 ];
 
 const program = ts.createProgram([path.join(home, 'cjs', 'stripe.cjs.node.d.ts')], {

@@ -60,6 +60,12 @@ def test_what_is_missing_or_wrong_is_named() -> None:
     read(**live).require_provider()
 
 
+def test_a_command_that_only_calls_needs_the_key_and_no_webhook_secret() -> None:
+    read(STRIPE_SECRET_KEY="sk_test_0123456789").require_key()
+    with pytest.raises(errors.Misconfigured, match="STRIPE_SECRET_KEY"):
+        read(STRIPE_WEBHOOK_SECRET="whsec_1").require_key()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

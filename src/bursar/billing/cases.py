@@ -21,7 +21,10 @@ OPEN = """
 insert into cases (kind, reference, customer_id, payment_id, amount_minor, currency, summary,
     detail, opened_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9)
-on conflict (kind, reference) do nothing
+on conflict (kind, reference) do update
+set state = 'open', summary = excluded.summary, opened_at = excluded.opened_at, resolution = null,
+    resolved_at = null
+where cases.kind = 'dead' and cases.state = 'resolved'
 """
 
 FIELDS = """id, kind, reference, state, customer_id, payment_id, amount_minor, currency, summary,
@@ -34,6 +37,32 @@ order by id desc limit $3
 """  # noqa: S608 - FIELDS is a constant above
 
 SHOW = f"select {FIELDS} from cases where id = $1"  # noqa: S608 - likewise
+
+
+RESOLVE = """
+update cases set state = 'resolved', resolution = $2, resolved_at = $3,
+    customer_id = coalesce($4, customer_id), payment_id = coalesce($5, payment_id)
+where id = $1 and state = 'open' returning id
+"""
+
+# What a case waited for came about by itself.
+CLOSE = """
+update cases set state = 'resolved', resolution = $3, resolved_at = $4, customer_id = $5,
+    payment_id = $6
+where kind = $1 and reference = any ($2) and state = 'open'
+"""
+
+OF_EMAIL = f"""
+select {FIELDS} from cases
+where kind = 'unmatched' and state = 'open' and lower(detail ->> 'email') = lower($1)
+order by id
+"""  # noqa: S608 - likewise
+
+FIND = f"select {FIELDS} from cases where kind = $1 and reference = $2"  # noqa: S608 - likewise
+
+WAITS = """
+select id from cases where kind = $1 and reference = $2 and state = 'open' for update
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +128,55 @@ async def get_case(conn: Connection, case_id: int) -> Case:
     if row is None:
         raise errors.NotFound(f"There is no case {case_id}.")
     return _case(dict(row))
+
+
+async def resolve(
+    conn: Connection,
+    case_id: int,
+    resolution: str,
+    *,
+    at: datetime,
+    customer_id: int | None = None,
+    payment_id: int | None = None,
+) -> Case:
+    """Close a case. Of many at once one does; the others raise CaseResolved. Raises NotFound."""
+    told = resolution, at, customer_id, payment_id
+    if await conn.fetchval(RESOLVE, case_id, *told) is None:
+        case = await get_case(conn, case_id)
+        raise errors.CaseResolved(f"Case {case.id} is resolved: {case.resolution}")
+    return await get_case(conn, case_id)
+
+
+async def close(
+    conn: Connection,
+    kind: CaseKind,
+    references: Sequence[str],
+    resolution: str,
+    *,
+    customer_id: int,
+    payment_id: int,
+    at: datetime,
+) -> None:
+    """Close the open cases of these things, which a payment has settled."""
+    told = resolution, at, customer_id, payment_id
+    await conn.execute(CLOSE, kind, list(references), *told)
+
+
+async def list_of_email(conn: Connection, email: str) -> list[Case]:
+    """The open cases of money that somebody with this address paid."""
+    return [_case(dict(row)) for row in await conn.fetch(OF_EMAIL, email)]
+
+
+async def find_case(conn: Connection, kind: CaseKind, reference: str) -> Case | None:
+    """The case of a thing, open or not."""
+    row = await conn.fetchrow(FIND, kind, reference)
+    return _case(dict(row)) if row else None
+
+
+async def find_waiting(conn: Connection, kind: CaseKind, reference: str) -> int | None:
+    """The open case of a thing, locked until the transaction ends."""
+    found: int | None = await conn.fetchval(WAITS, kind, reference)
+    return found
 
 
 def _case(fields: dict[str, object]) -> Case:

@@ -19,6 +19,7 @@ name = "Basic"
 unit = "page"
 credits = 20                      # the allowance of each period
 prices = { month = { usd = 1500 }, year = { usd = 15000 } }
+durations = { 3 = { usd = 4000 } } # or so many months at once, paid once
 trial_days = 14
 group = "pages"                   # of a group a customer has one plan at a time
 """
@@ -47,18 +48,21 @@ METADATA_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class FilePrice:
-    """A price that should be on sale; `recurring` is the interval of a plan's."""
+    """A price that should be on sale; `recurring` is the interval of a plan's, `months` for how
+    long one is paid at once."""
 
     kind: Literal["pack", "plan"]
     key: str
     currency: str
     amount_minor: int
     recurring: Literal["month", "year"] | None = None
+    months: int | None = None
 
     @property
     def lookup_key(self) -> str:
         """The name under which the provider keeps the price, whatever its amount."""
-        interval = f"{self.recurring}_" if self.recurring else ""
+        span = self.recurring or (f"{self.months}m" if self.months else None)
+        interval = f"{span}_" if span else ""
         return f"bursar_{self.kind}_{self.key}_{interval}{self.currency}"
 
 
@@ -136,10 +140,11 @@ def _check(tables: CatalogTables, path: Path) -> None:
         _check_currencies(path, f"packs.{key}.prices", pack.prices)
     for key, plan in tables.plans.items():
         prices = plan.prices.by_interval()
-        if not prices:
+        if not prices and not plan.durations:
             raise errors.CatalogInvalid(
-                f"{path}: plans.{key}.prices: say what a month or a year costs"
+                f"{path}: plans.{key}.prices: say what a month or a year costs, or name `durations`"
             )
+        _check_durations(path, key, plan, tables)
         for interval, amounts in prices.items():
             _check_currencies(path, f"plans.{key}.prices.{interval}", amounts)
 
@@ -162,6 +167,16 @@ def _check_item(path: Path, place: str, item: PackTable | PlanTable, tables: Cat
             raise errors.CatalogInvalid(
                 f"{path}: {place}: the {word.removeprefix('bursar_')} take more than "
                 f"{METADATA_MAX} characters, which is more than a provider keeps"
+            )
+
+
+def _check_durations(path: Path, key: str, plan: PlanTable, tables: CatalogTables) -> None:
+    for months, amounts in plan.durations.items():
+        _check_currencies(path, f"plans.{key}.durations.{months}", amounts)
+        bought = (plan.credits or 0) * 10 ** tables.units[plan.unit].decimals * int(months)
+        if bought > AMOUNT_MAX:
+            raise errors.CatalogInvalid(
+                f"{path}: plans.{key}.durations.{months}: more credits than can be counted"
             )
 
 
@@ -213,6 +228,11 @@ def _catalog(tables: CatalogTables) -> Catalog:
         prices.extend(
             FilePrice("plan", key, currency, amount, interval)
             for interval, amounts in plan.prices.by_interval().items()
+            for currency, amount in amounts.items()
+        )
+        prices.extend(
+            FilePrice("plan", key, currency, amount, months=int(months))
+            for months, amounts in plan.durations.items()
             for currency, amount in amounts.items()
         )
     return Catalog(tuple(units), tuple(items), tuple(prices))

@@ -1,4 +1,7 @@
-"""Plans on sale: what a month or a year costs, and what it brings. Reads the catalogue's tables."""
+"""Plans on sale: what a month, a year or some months at once cost, and what they bring.
+
+Reads the catalogue's tables and writes none.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ from typing import Literal
 
 import orjson
 
+from bursar import errors
 from bursar.billing import rights
+from bursar.billing.catalog import DEFAULT_CURRENCY
 from bursar.billing.rights import Right
 from bursar.db import Connection
 
 PLANS = """
-select i.key, i.name, i.description, i.unit, i.credits, i.details, p.recurring, p.amount_minor,
-    p.currency, p.provider_price_id
+select i.key, i.name, i.description, i.unit, i.credits, i.details, p.recurring, p.months,
+    p.amount_minor, p.currency, p.provider_price_id
 from catalog_items i
 join catalog_prices p on p.kind = i.kind and p.key = i.key
-where i.kind = 'plan' and i.active and p.active and p.recurring is not null
+where i.kind = 'plan' and i.active and p.active
+    and (p.recurring is not null or p.months is not null)
     and p.provider = $1 and p.provider_price_id is not null
-order by i.position, i.key, p.recurring, p.currency
+order by i.position, i.key, p.recurring, p.months, p.currency
 """
 
 
@@ -27,6 +33,16 @@ class PlanPrice:
     """What one interval of a plan costs."""
 
     interval: Literal["month", "year"]
+    amount_minor: int
+    currency: str
+    provider_price_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """What so many months of a plan cost, paid once."""
+
+    months: int
     amount_minor: int
     currency: str
     provider_price_id: str
@@ -48,17 +64,21 @@ class Plan:
     trial_days: int | None
     group: str
     prices: tuple[PlanPrice, ...]
+    durations: tuple[Duration, ...] = ()
+    """Shortest first."""
 
 
 async def list_plans(conn: Connection, provider: str) -> list[Plan]:
     """The plans on sale at a provider, in the order of the catalogue, with all their prices."""
     rows = await conn.fetch(PLANS, provider)
     prices: dict[str, list[PlanPrice]] = {}
+    durations: dict[str, list[Duration]] = {}
     for row in rows:
-        price = PlanPrice(
-            row["recurring"], row["amount_minor"], row["currency"], row["provider_price_id"]
-        )
-        prices.setdefault(row["key"], []).append(price)
+        price = row["amount_minor"], row["currency"], row["provider_price_id"]
+        if row["months"] is not None:
+            durations.setdefault(row["key"], []).append(Duration(row["months"], *price))
+        else:
+            prices.setdefault(row["key"], []).append(PlanPrice(row["recurring"], *price))
     plans: list[Plan] = []
     for row in {row["key"]: row for row in rows}.values():
         details = orjson.loads(row["details"])
@@ -72,7 +92,30 @@ async def list_plans(conn: Connection, provider: str) -> list[Plan]:
                 rights=rights.from_json(details["rights"]),
                 trial_days=details["trial_days"],
                 group=details["group"],
-                prices=tuple(prices[row["key"]]),
+                prices=tuple(prices.get(row["key"], ())),
+                durations=tuple(durations.get(row["key"], ())),
             )
         )
     return plans
+
+
+async def get_duration(
+    conn: Connection, provider: str, key: str, months: int, *, currency: str | None = None
+) -> tuple[Plan, Duration]:
+    """So many months of a plan in one currency: the one asked for, else the US dollar, else its
+    own. Raises UnknownItem, DurationNotOffered and CurrencyNotSold."""
+    plan = next((plan for plan in await list_plans(conn, provider) if plan.key == key), None)
+    if plan is None:
+        raise errors.UnknownItem(f"There is no plan {key!r} on sale.")
+    offered = {d.currency: d for d in plan.durations if d.months == months}
+    if not offered:
+        sold = sorted({d.months for d in plan.durations})
+        words = ", ".join(map(str, sold)) or "none"
+        raise errors.DurationNotOffered(
+            f"{key!r} is not sold for {months} months; the durations on offer are: {words}."
+        )
+    wanted = currency or (DEFAULT_CURRENCY if DEFAULT_CURRENCY in offered else min(offered))
+    if wanted not in offered:
+        others = ", ".join(sorted(offered)).upper()
+        raise errors.CurrencyNotSold(f"{key!r} is not sold in {wanted.upper()}, but in {others}.")
+    return plan, offered[wanted]

@@ -18,7 +18,7 @@ from bursar.billing import catalog, rights
 from bursar.billing.catalog import Item
 from bursar.billing.catalog_file import Catalog, FilePrice, product_id, told_features
 from bursar.clock import Clock
-from bursar.db import Database
+from bursar.db import Database, deployment
 from bursar.db.connections import Connection
 from bursar.providers.port import FoundPrice, PriceOrder, ProductOrder, Provider
 
@@ -30,8 +30,8 @@ where provider = $1 and lookup_key = $2 and amount_minor = $3 and provider_price
 
 BEGIN = """
 insert into catalog_prices (reference, provider, kind, key, currency, amount_minor, lookup_key,
-    provider_product_id, active, created_at, recurring)
-values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10)
+    provider_product_id, active, created_at, recurring, months)
+values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11)
 """
 
 MADE = "update catalog_prices set provider_price_id = $2, archived_at = null where reference = $1"
@@ -73,17 +73,22 @@ async def push(
     *,
     clock: Clock,
     report: Callable[[str], None] = lambda _: None,
+    mode: str | None = None,
 ) -> Pushed:
     """Make database and provider agree with `wanted`. `report` is told of each step in words.
 
-    Raises CatalogInvalid and the provider's failures. Until all is made, what was sold is sold.
+    `mode` is claimed with the first rows, once the provider took the key that goes with it.
+    Raises CatalogInvalid, ModeMismatch and the provider's failures. Until all is made, what was
+    sold is sold.
     """
-    async with db.transaction() as conn:
-        await catalog.prepare(conn, wanted.units, wanted.items)
     for item in wanted.items:
         name = product_id(item.kind, item.key)
         await provider.put_product(ProductOrder(name, item.name, item.description, _metadata(item)))
         report(f"product {item.kind} {item.key}")
+    async with db.transaction() as conn:
+        if mode is not None:
+            await deployment.claim_mode(conn, mode)
+        await catalog.prepare(conn, wanted.units, wanted.items)
     pushed = Pushed()
     references: list[UUID] = []
     strangers: list[str] = []
@@ -178,4 +183,5 @@ async def _begin(
         product_id(price.kind, price.key),
         clock.now(),
         price.recurring,
+        price.months,
     )

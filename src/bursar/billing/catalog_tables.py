@@ -23,6 +23,7 @@ UnitKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 Feature = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Rate = Annotated[Decimal, Field(gt=0, le=10**6, max_digits=18, decimal_places=9)]
 Prices = Annotated[dict[str, Amount], Field(min_length=1)]
+Months = Annotated[str, Field(pattern=r"^([1-9]|[1-5][0-9]|60)$")]
 
 
 class Table(BaseModel):
@@ -90,10 +91,14 @@ class PlanPrices(Table):
 
 
 class PlanTable(ItemTable):
-    """`[plans.…]`; `credits` is the allowance of each period."""
+    """`[plans.…]`; `credits` is the allowance of each period.
+
+    `durations` are what so many months cost, paid once: months, then the price by currency.
+    """
 
     credits: Amount | None = None
-    prices: PlanPrices
+    prices: PlanPrices = PlanPrices()
+    durations: dict[Months, Prices] = {}
     trial_days: int | None = Field(None, ge=1, le=730, strict=True)
     group: Key = "main"
 

@@ -29,6 +29,9 @@ ANSWER_LENGTH = timedelta(minutes=2)
 """How long the provider may take to open a session before the call counts as lost."""
 CHECK_AFTER = timedelta(minutes=5)
 """How long after a session's end we ask what became of it, if no message told us."""
+CHECKED_OPEN = (timedelta(minutes=15), timedelta(hours=2))
+"""How long after its opening an open session is asked about: most are paid within minutes, and a
+buyer whose message was lost must not wait for the session's end."""
 LOOK_AGAIN = timedelta(hours=6)
 PATIENCE = timedelta(days=30)
 """How long money may be on its way (a bank debit, a hold) before a person is asked."""
@@ -129,7 +132,7 @@ async def check(
     if payment.settled:
         return None
     if now - payment.created_at < PATIENCE:
-        return now + LOOK_AGAIN
+        return _next_look(payment, now)
     opening = cases.Opening(
         kind="unknown",
         reference=f"payment:{payment.id}",
@@ -240,9 +243,19 @@ async def _store(db: Database, payment: Payment, opened: OpenedCheckout, clock: 
             payment_intent_id=opened.payment_intent_id,
         )
         await timers.cancel(conn, CHECK_TIMER, payment.reference)
-        due_at = opened.expires_at + CHECK_AFTER
+        stored = await payments.get_payment(conn, payment.customer_id, payment.id)
+        due_at = _next_look(stored, clock.now())
         await timers.schedule(conn, CHECK_TIMER, payment.reference, due_at=due_at, at=clock.now())
-        return await payments.get_payment(conn, payment.customer_id, payment.id)
+        return stored
+
+
+def _next_look(payment: Payment, now: datetime) -> datetime:
+    """The next time to ask about a payment that is not settled yet."""
+    if payment.session_id is None or payment.expires_at is None:
+        return now + LOOK_AGAIN
+    end = payment.expires_at + CHECK_AFTER
+    looks = (*(payment.created_at + after for after in CHECKED_OPEN), end)
+    return next((look for look in looks if now < look <= end), now + LOOK_AGAIN)
 
 
 async def _create(

@@ -7,27 +7,14 @@ more; the ledger moves them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
-from bursar.billing import customers
 from bursar.billing.payment_facts import Row, Sums, credits_due
 from bursar.db.connections import Connection
-from bursar.ledger import balances, entries
+from bursar.ledger import entries
 from bursar.ledger.entries import Cause, Posting
-
-# What was bought and may come back: reserved by open holds, or for pending refunds.
-RESERVED = """
-select coalesce(sum(reserved), 0)::bigint from (
-    select -e.amount as reserved from holds h
-    join ledger_entries e on e.customer_id = h.customer_id and e.posting_id = h.id
-    join ledger_accounts a on a.id = e.account_id and a.pool = 'purchased'
-    where h.customer_id = $1 and h.unit = $2 and h.state = 'held'
-    union all
-    select balance from ledger_accounts
-    where customer_id = $1 and unit = $2 and pool = 'held' and source <> ''
-) x
-"""
 
 OfSpent = Literal["debt", "refuse", "forgive"]
 """What a refund does about credits that are spent: they are owed, the refund is refused unless
@@ -91,22 +78,20 @@ async def take_back(
     for sums in concerned:
         row = sums.row
         given = granted_by_id.get(row.id, 0)
-        target = to_take_back(given, row.refunded_minor, row.captured_minor)
-        reserved = row.refunded_minor + row.refund_pending_minor
-        to_hold = to_take_back(given, reserved, row.captured_minor) - target
+        target = to_take_back(given, sums.settled_minor, row.captured_minor)
+        to_hold = to_take_back(given, sums.reserved_minor, row.captured_minor) - target
         change = -taken.get(row.id, 0) - target
         # Holds go first when they shrink and last when they grow: what is held can be taken.
         held_now = -held.get(row.id, 0)
         if held_now > to_hold:
             postings.append(_reversal(sums, "release", held_now - to_hold))
         if change:
-            postings.append(_reversal(sums, "refund", change))
-        if of_spent == "forgive" and change < 0:
-            released = max(0, held_now - to_hold)
-            if spent := await _spent(conn, sums, -change, released, at=at):
-                postings.append(_forgiven(sums, spent))
-        if change > 0 and (lent := min(change, await _forgiven_so_far(conn, sums))):
-            postings.append(_taken_again(sums, lent))
+            forgiving = of_spent == "forgive" and change < 0
+            postings.append(
+                replace(
+                    _reversal(sums, "refund", change), pool="forgiven" if forgiving else "purchased"
+                )
+            )
         if held_now < to_hold:
             postings.append(_reversal(sums, "hold", held_now - to_hold))
     await entries.post(conn, postings, at=at)
@@ -126,64 +111,5 @@ def _reversal(sums: Sums, kind: Literal["refund", "hold", "release"], amount: in
         cause=Cause("reversal", _step(sums), kind),
         source="" if kind == "refund" else f"payment:{row.id}",
         payment_id=row.id,
-        description=row.snapshot.get("name"),
-    )
-
-
-async def _spent(conn: Connection, sums: Sums, to_take: int, released: int, *, at: datetime) -> int:
-    """How much of what a refund is to take is gone for good.
-
-    What an open hold reserves is not: it may come back, and is to pay then what is owed. `released`
-    comes out of this payment's own hold just before, and pays older debts first.
-    """
-    row = sums.row
-    unit = row.unit or ""
-    await customers.lock(conn, row.customer_id)
-    found = await balances.balance(conn, row.customer_id, unit, at=at)
-    reserved = int(await conn.fetchval(RESERVED, row.customer_id, unit)) - released
-    paid = min(released, found.owed)
-    debt = max(0, to_take - (found.pools["purchased"] + released - paid))
-    return min(debt, max(0, found.owed - paid + debt - reserved))
-
-
-def _forgiven(sums: Sums, amount: int) -> Posting:
-    """Lets go of the debt that the refund of this step makes; it bears the refund's cause."""
-    row = sums.row
-    return Posting(
-        customer_id=row.customer_id,
-        unit=row.unit or "",
-        type="adjustment",
-        amount=amount,
-        cause=Cause("reversal", _step(sums), "forgive"),
-        pool="debt",
-        source=f"reversal:{_step(sums)}",
-        payment_id=row.id,
-        description=row.snapshot.get("name"),
-    )
-
-
-async def _forgiven_so_far(conn: Connection, sums: Sums) -> int:
-    row = sums.row
-    forgiven = await entries.posted_for_payments(
-        conn, [row.customer_id], [row.id], types=["adjustment"]
-    )
-    if not forgiven:
-        return 0
-    again = await entries.posted_for_cause(conn, "forgiven", str(row.reference), purpose="again:")
-    return forgiven[row.id] + again
-
-
-def _taken_again(sums: Sums, amount: int) -> Posting:
-    """Takes what was forgiven, for the refund failed and gives back more than it had taken.
-
-    It has no payment's number: of the payment, no more is taken back than its refunds come to.
-    """
-    row = sums.row
-    return Posting(
-        customer_id=row.customer_id,
-        unit=row.unit or "",
-        type="refund",
-        amount=-amount,
-        cause=Cause("forgiven", str(row.reference), f"again:{_step(sums)}"),
         description=row.snapshot.get("name"),
     )

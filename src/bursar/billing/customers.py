@@ -61,6 +61,15 @@ from users u join customers c on c.user_id = u.id
 where u.id = $1
 """
 
+# Two are asked for, to know whether there is one.
+BY_EMAIL = """
+select u.id, u.email, u.email_verified, u.name, c.id as customer_id
+from users u join customers c on c.user_id = u.id
+where lower(u.email) = lower($1) and u.email_verified limit 2
+"""
+
+PERSON_OF = "select user_id from customers where id = $1"
+
 PUT_USER = """
 update users set email = $2, email_verified = $3, name = $4, updated_at = $5 where id = $1
 """
@@ -166,6 +175,18 @@ def check_user_id(user_id: str) -> None:
 async def find_user(conn: Connection, user_id: str) -> User | None:
     row = await conn.fetchrow(FIND_USER, user_id)
     return User(**dict(row)) if row else None
+
+
+async def find_by_email(conn: Connection, email: str) -> User | None:
+    """The user whose verified address this is; None when there is none, or more than one."""
+    rows = await conn.fetch(BY_EMAIL, email)
+    return User(**dict(rows[0])) if len(rows) == 1 else None
+
+
+async def find_person(conn: Connection, customer_id: int) -> str | None:
+    """The user of a personal customer; None for a team, or for none there."""
+    found: str | None = await conn.fetchval(PERSON_OF, customer_id)
+    return found
 
 
 async def ensure_user(conn: Connection, user_id: str, *, at: datetime) -> User:

@@ -11,17 +11,21 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bursar.billing.payment_facts import Row, Sums, public_status
+from bursar.billing.payment_facts import DisputeNews, Row, Sums, public_status
 from bursar.ledger.holds import Hold
 from bursar.messages.outbox import Event
 
 TOPICS = (
     "payment.authorized",
+    "payment.authorization_expiring",
     "payment.completed",
     "payment.failed",
     "payment.expired",
     "payment.canceled",
     "payment.refunded",
+    "dispute.opened",
+    "dispute.won",
+    "dispute.lost",
     "credits.hold_lapsed",
 )
 """Everything that a host can ask for."""
@@ -52,6 +56,12 @@ def hold_lapsed(hold: Hold) -> Event:
     return Event("credits.hold_lapsed", f"{hold.customer_id}:{hold.id}", hold.customer_id, data)
 
 
+def authorization_expiring(row: Row) -> Event:
+    """That money held for an order is let go of soon, unless somebody decides."""
+    cause = f"{row.reference}:{_time(row.authorized_until)}"
+    return Event("payment.authorization_expiring", cause, row.customer_id, _data(row))
+
+
 def _of_payment(was: Row, sums: Sums) -> list[Event]:
     row, causes = sums.row, {}
     if row.state != was.state and row.state in ENDS:
@@ -63,7 +73,28 @@ def _of_payment(was: Row, sums: Sums) -> list[Event]:
         # The version only grows; the sum may come back when a refund fails and another follows.
         causes["payment.refunded"] = f"{row.reference}:{row.captured_minor}:{sums.version}"
     data = _data(row) if causes else {}
-    return [Event(topic, cause, row.customer_id, data) for topic, cause in causes.items()]
+    told = [Event(topic, cause, row.customer_id, data) for topic, cause in causes.items()]
+    return told + [_of_dispute(row, news) for news in sums.news]
+
+
+def _of_dispute(row: Row, news: DisputeNews) -> Event:
+    data = {
+        "id": news.id,
+        "payment_id": row.id,
+        "user_id": row.user_id,
+        "customer_id": row.customer_id,
+        "provider": row.provider,
+        "amount": news.amount_minor,
+        "currency": row.currency,
+        "reason": news.reason,
+        "status": news.status,
+        "inquiry": news.inquiry,
+        "due_at": _time(news.due_at) or None,
+    }
+    # An inquiry is told of, and once more when it becomes a dispute.
+    step = "inquiry" if news.inquiry else "dispute"
+    cause = f"{row.reference}:{news.provider_ref}:{step}"
+    return Event(f"dispute.{news.word}", cause, row.customer_id, data)
 
 
 def _became_paid(was: Row, row: Row) -> bool:
@@ -75,7 +106,9 @@ def _became_paid(was: Row, row: Row) -> bool:
 
 
 def _data(row: Row) -> Mapping[str, Any]:
+    held = {"authorized": row.authorized_minor, "authorized_until": _time(row.authorized_until)}
     return {
+        **(held if row.authorized_until else {}),
         "id": row.id,
         "user_id": row.user_id,
         "customer_id": row.customer_id,

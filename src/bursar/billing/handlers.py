@@ -9,7 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 
-from bursar.billing import checkouts, expiry, holds, refunds, reversals, settle
+from bursar.billing import (
+    authorizations,
+    captures,
+    checkouts,
+    disputes,
+    expiry,
+    holds,
+    intents,
+    lapses,
+    refunds,
+    reversals,
+    settle,
+    strangers,
+    unmatched,
+)
 from bursar.billing.credits import OfSpent
 from bursar.clock import Clock
 from bursar.db import Database
@@ -53,16 +67,28 @@ async def handle(
 
 
 TIMERS: dict[str, Timer] = {
-    checkouts.CHECK_TIMER: checkouts.check,
+    checkouts.CHECK_TIMER: intents.check,
     holds.LAPSE_TIMER: holds.lapse,
     reversals.CHECK_TIMER: refunds.check,
     expiry.TIMER: expiry.expire,
+    captures.CHECK_TIMER: captures.check,
+    authorizations.EXPIRING_TIMER: authorizations.announce,
+    authorizations.LAPSE_TIMER: lapses.lapse,
+    authorizations.LABEL_TIMER: lapses.label,
+    reversals.DISPUTE_TIMER: disputes.check,
+    strangers.MATCH_TIMER: unmatched.check,
+    disputes.ANSWER_TIMER: disputes.check_answer,
 }
 
 
 def timers(of_spent: OfSpent) -> dict[str, Timer]:
     """The acts by kind, those that settle payments with the shop's rule for spent credits."""
     return TIMERS | {
-        checkouts.CHECK_TIMER: partial(checkouts.check, of_spent=of_spent),
+        checkouts.CHECK_TIMER: partial(intents.check, of_spent=of_spent),
         reversals.CHECK_TIMER: partial(refunds.check, of_spent=of_spent),
+        captures.CHECK_TIMER: partial(captures.check, of_spent=of_spent),
+        authorizations.LAPSE_TIMER: partial(lapses.lapse, of_spent=of_spent),
+        reversals.DISPUTE_TIMER: partial(disputes.check, of_spent=of_spent),
+        strangers.MATCH_TIMER: partial(unmatched.check, of_spent=of_spent),
+        disputes.ANSWER_TIMER: partial(disputes.check_answer, of_spent=of_spent),
     }

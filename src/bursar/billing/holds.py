@@ -287,7 +287,7 @@ async def _close(conn: Connection, closings: Sequence[Closing], *, at: datetime)
 async def _refusal(
     conn: Connection, hold: Hold | None, customer_id: int, principal: str
 ) -> errors.Error | None:
-    """Why this principal can't close the hold: it is not there, or the app's backend opened it.
+    """Why this principal can't close the hold: it is not there, or somebody else opened it.
 
     Otherwise whoever is to pay could settle for one credit what costs a hundred.
     """
@@ -296,9 +296,10 @@ async def _refusal(
     if not principal.startswith("user:"):
         return None
     opened_by = await conn.fetchval(OPENED_BY, customer_id, hold.id)
-    if opened_by is not None and opened_by.split(":", 2)[2].startswith("user:"):
+    own = f"{customer_id}:{len(principal)}:{principal}:"
+    if opened_by is not None and opened_by.startswith(own):
         return None
-    return errors.Denied("Your app's backend opened this hold; only its service key closes it.")
+    return errors.Denied("Somebody else opened this hold: only they, or a service key, close it.")
 
 
 def _no_hold() -> errors.NotFound:

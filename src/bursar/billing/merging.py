@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bursar.billing import payment_facts, payments
 from bursar.billing.payment_facts import Row
 from bursar.db.connections import Connection
+from bursar.providers.after_sale import DisputeFact
 from bursar.providers.port import PaymentFacts, RefundFact
 
 FIND_REFS = """
@@ -43,6 +44,8 @@ class Merged:
     unbound: list[tuple[Row, PaymentFacts]]
     refunds: dict[int, list[RefundFact]]
     """What was told of refunds, by payment id."""
+    disputes: dict[int, list[DisputeFact]]
+    """The same of disputes."""
     before: list[Row]
     """The rows as they were, in the order of `rows`."""
 
@@ -51,7 +54,7 @@ async def lock(conn: Connection, customer_id: int, payment_id: int) -> Merged:
     """One payment's row, locked, with nothing new to merge."""
     locked = await conn.fetch(LOCK, [customer_id], [payment_id])
     rows = [payment_facts.row_of(dict(row)) for row in locked]
-    return Merged(rows, [], [], {}, rows)
+    return Merged(rows, [], [], {}, {}, rows)
 
 
 async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
@@ -70,8 +73,9 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
     unmatched: list[PaymentFacts] = []
     unbound: list[tuple[Row, PaymentFacts]] = []
     refunds: dict[int, list[RefundFact]] = {}
-    # Sessions first: they name the intent that is theirs.
-    for fact in sorted(facts, key=lambda fact: fact.session_id is None):
+    disputes: dict[int, list[DisputeFact]] = {}
+    # Sessions first: they name the intent that is theirs, by which the others then are found.
+    for fact in sorted(facts, key=lambda fact: (fact.session_id is None, fact.reference is None)):
         known = [where[name] for name in payment_facts.names(fact) if name in where]
         key = next((key for key in known if payment_facts.fits(rows[key], fact)), None)
         if key is None or not payment_facts.binds(rows[key], fact):
@@ -81,10 +85,13 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
             continue
         rows[key] = payment_facts.merged(rows[key], fact)
         refunds.setdefault(key[1], []).extend(fact.refunds)
+        disputes.setdefault(key[1], []).extend(fact.disputes)
         refs = {
             "session": fact.session_id,
             "intent": fact.payment_intent_id,
             "charge": fact.charge_id,
         }
         await payments.add_refs(conn, fact.provider, refs, *key)
-    return Merged(list(rows.values()), unmatched, unbound, refunds, before)
+        for name in payment_facts.names(fact):
+            where.setdefault(name, key)
+    return Merged(list(rows.values()), unmatched, unbound, refunds, disputes, before)

@@ -110,6 +110,8 @@ def _cells(raw: bytes) -> list[str]:
 
 def _header(cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
+    if len(cells) == 1 and ";" in cells[0]:
+        raise ValueError("the columns are separated by ';'; save the file with commas")
     if missing := [name for name in COLUMNS if name not in names]:
         raise ValueError(f"the header lacks {', '.join(missing)}")
     if unknown := [name for name in names if name not in KNOWN_COLUMNS]:

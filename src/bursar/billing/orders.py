@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bursar import errors
-from bursar.billing import catalog, rights
+from bursar.billing import catalog, catalog_plans, rights
 from bursar.billing.catalog import Pack
 from bursar.billing.catalog_file import product_id
 from bursar.billing.customers import User
 from bursar.billing.rights import Right
 from bursar.db.connections import Connection
-from bursar.money import AMOUNT_MAX, credits_for, format_money
+from bursar.money import AMOUNT_MAX, Money, credits_for, format_money
 from bursar.providers.port import Capabilities, OrderLine
 
 CaptureMethod = Literal["automatic", "manual"]
@@ -25,13 +25,19 @@ CaptureMethod = Literal["automatic", "manual"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A checkout that a user asks for: exactly one of `package`, `price_id` and `amount_minor`."""
+    """What a user asks for: exactly one of `package`, `plan`, `price_id` and `amount_minor`.
+
+    A plan is bought for `months`; `shown_minor` is the price that the buyer saw, only compared.
+    """
 
     customer_id: int
     user: User
-    success_url: str
-    cancel_url: str
+    success_url: str = ""
+    cancel_url: str = ""
     package: str | None = None
+    plan: str | None = None
+    months: int | None = None
+    shown_minor: int | None = None
     price_id: str | None = None
     amount_minor: int | None = None
     unit: str | None = None
@@ -54,6 +60,8 @@ class Priced:
     capture_method: CaptureMethod
     lines: tuple[OrderLine, ...]
     rights: tuple[Right, ...] = ()
+    plan: str | None = None
+    months: int | None = None
 
     def snapshot(self) -> dict[str, Any]:
         """What the payment is held against when it comes."""
@@ -69,6 +77,7 @@ class Priced:
                 {"price_id": line.price_id, "quantity": line.quantity} for line in self.lines
             ],
             "rights": rights.as_json(self.rights),
+            **({"plan": self.plan, "months": self.months} if self.plan else {}),
         }
 
 
@@ -77,13 +86,16 @@ async def price(
 ) -> Priced:
     """Look the order up in the catalogue.
 
-    Raises Invalid, UnknownItem, UnknownUnit, CurrencyNotSold, AmountOutOfBounds, NotSupported.
+    Raises Invalid, UnknownItem, UnknownUnit, DurationNotOffered, CurrencyNotSold, AmountMismatch,
+    AmountInMajorUnits, AmountOutOfBounds, AmountTooSmall, NotSupported.
     """
-    asked = [order.package, order.price_id, order.amount_minor]
+    asked = [order.package, order.plan, order.price_id, order.amount_minor]
     if sum(value is not None for value in asked) != 1:
-        raise errors.Invalid("Ask for exactly one of package, price_id and amount.")
+        raise errors.Invalid("Ask for exactly one of package, plan, price_id and amount.")
     if order.amount_minor is not None:
         priced = await _price_topup(conn, capabilities, order, order.amount_minor)
+    elif order.plan is not None:
+        priced = await _price_plan(conn, provider, order, order.plan)
     elif order.price_id is not None:
         pack = await catalog.get_pack_by_price(conn, provider, order.price_id)
         if order.currency and order.currency != pack.currency:
@@ -96,13 +108,63 @@ async def price(
         )
     if priced.capture_method == "manual" and not capabilities.manual_capture:
         raise errors.NotSupported("This payment provider can't capture by hand.")
-    least, most = capabilities.minimum_minor.get(priced.currency, 1), capabilities.maximum_minor
-    if not least <= priced.amount_minor <= most:
-        bounds = [format_money(bound, priced.currency) for bound in (least, most)]
-        raise errors.AmountOutOfBounds(f"Between {bounds[0]} and {bounds[1]} can be charged.")
+    _check_shown(order, priced)
+    _check_chargeable(capabilities, priced.amount_minor, priced.currency)
     if priced.credits > AMOUNT_MAX:
         raise errors.AmountOutOfBounds("This buys more credits at once than can be counted.")
     return priced
+
+
+def _check_shown(order: Order, priced: Priced) -> None:
+    """Raise when the buyer saw another price than the catalogue has."""
+    shown, price_minor = order.shown_minor, priced.amount_minor
+    if shown is None or shown == price_minor:
+        return
+    price = format_money(price_minor, priced.currency)
+    if Money(price_minor, priced.currency).major() == shown:
+        raise errors.AmountInMajorUnits(
+            f"The price is {price}: send it in minor units, as {price_minor} and not as {shown}."
+        )
+    raise errors.AmountMismatch(
+        f"The price is {price} ({price_minor} in minor units), not {shown}. Show the price anew."
+    )
+
+
+def _check_chargeable(capabilities: Capabilities, amount_minor: int, currency: str) -> None:
+    """Raise when the provider would refuse to charge so little, or so much, at once."""
+    least, most = capabilities.minimum_minor.get(currency, 1), capabilities.maximum_minor
+    if amount_minor < least:
+        raise errors.AmountTooSmall(
+            f"The payment provider charges at least {format_money(least, currency)} in "
+            f"{currency.upper()}; this is {format_money(amount_minor, currency)}. "
+            "Amounts are in minor units."
+        )
+    if amount_minor > most:
+        raise errors.AmountOutOfBounds(
+            f"At most {format_money(most, currency)} can be charged at once."
+        )
+
+
+async def _price_plan(conn: Connection, provider: str, order: Order, key: str) -> Priced:
+    """Some months of a plan, paid once: its rights for that long, its credits for each month."""
+    if order.quantity != 1:
+        raise errors.Invalid("A plan is bought once: quantity is 1.")
+    plan, duration = await catalog_plans.get_duration(
+        conn, provider, key, order.months or 1, currency=order.currency
+    )
+    months = duration.months
+    return Priced(
+        name=f"{plan.name}, {months} {'month' if months == 1 else 'months'}",
+        unit=plan.unit,
+        credits=(plan.credits or 0) * months,
+        amount_minor=duration.amount_minor,
+        currency=duration.currency,
+        capture_method="automatic",
+        lines=(OrderLine(1, price_id=duration.provider_price_id),),
+        rights=plan.rights,
+        plan=plan.key,
+        months=months,
+    )
 
 
 def _price_pack(pack: Pack, order: Order) -> Priced:
@@ -133,6 +195,7 @@ async def _price_topup(
     if currency not in unit.per_minor:
         sold = ", ".join(sorted(unit.per_minor)).upper() or "no currency"
         raise errors.CurrencyNotSold(f"{unit.label} are sold by amount in {sold}.")
+    _check_chargeable(capabilities, amount_minor, currency)
     least, most = unit.bounds[currency]
     if not least <= amount_minor <= most:
         raise errors.AmountOutOfBounds(

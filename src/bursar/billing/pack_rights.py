@@ -18,7 +18,8 @@ from bursar.db import Connection
 
 async def follow(conn: Connection, rows: Sequence[Row], *, at: datetime) -> None:
     """Give and end what these payments entitle to, as they now stand. `at` is business time."""
-    bought = [row for row in rows if row.snapshot.get("rights") and credits_due(row) > 0]
+    packs = [row for row in rows if row.snapshot.get("rights") and "plan" not in row.snapshot]
+    bought = [row for row in packs if credits_due(row) > 0]
     ended = [row for row in bought if 0 < row.captured_minor <= row.refunded_minor]
     given = [
         Grant(_source(row), right, starts_at=at)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import orjson
 
@@ -37,6 +37,8 @@ WITHIN_A_SECOND: tuple[PaymentState, ...] = (
     "completed",
 )
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+HELD = timedelta(days=7)
+"""How long a bank holds money at least, where the provider does not say until when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Row:
     user_id: str | None = None
     disputed_minor: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    authorized_minor: int | None = None
+    authorized_until: datetime | None = None
 
     @property
     def totals(self) -> Totals | None:
@@ -90,9 +94,23 @@ def public_status(state: str, *, captured: int, refunded: int, disputed: int) ->
     return state
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeNews:
+    """Something that happened to a dispute, and how it stands then."""
+
+    word: Literal["opened", "won", "lost"]
+    id: int
+    provider_ref: str
+    amount_minor: int
+    status: str
+    inquiry: bool
+    reason: str | None
+    due_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """A payment's row with its refunds summed up in it.
+    """A payment's row with its reversals summed up in it.
 
     `version` counts how far they have come, and only grows; `excess_minor` is what the provider
     says went back beyond what was captured, which has no effect of its own.
@@ -103,6 +121,13 @@ class Sums:
     excess_minor: int
     waiting: tuple[str, ...]
     """The references of refunds that are pending."""
+    settled_minor: int = 0
+    """What went back for good, by refund or lost dispute; at most what was captured."""
+    reserved_minor: int = 0
+    """The same with what is pending."""
+    contested: tuple[str, ...] = ()
+    """The references of disputes that nobody has decided yet."""
+    news: tuple[DisputeNews, ...] = ()
 
 
 def row_of(fields: dict[str, Any]) -> Row:
@@ -165,6 +190,7 @@ def merged(row: Row, fact: PaymentFacts) -> Row:
     completed_at = row.completed_at
     if fact.state == "completed" and (completed_at is None or fact.at < completed_at):
         completed_at = fact.at
+    facts = _merged_facts(row.facts, _with_totals(row, fact))
     return replace(
         row,
         state=state,
@@ -175,7 +201,9 @@ def merged(row: Row, fact: PaymentFacts) -> Row:
         payment_intent_id=row.payment_intent_id or fact.payment_intent_id,
         receipt_url=row.receipt_url or fact.receipt_url,
         completed_at=completed_at,
-        facts=_merged_facts(row.facts, fact),
+        authorized_minor=_greatest(row.authorized_minor, fact.authorized_minor),
+        authorized_until=_held_until(facts),
+        facts=facts,
     )
 
 
@@ -233,8 +261,41 @@ def credits_due(row: Row) -> int:
     return row.credits * row.captured_minor // totals.total_minor
 
 
+def paid_as_asked(row: Row) -> bool:
+    """Whether a payment is done, and what was paid is what was asked."""
+    return row.state == "completed" and row.totals is not None and row.mismatch is None
+
+
+def _with_totals(row: Row, fact: PaymentFacts) -> PaymentFacts:
+    """A payment intent has no lines: what is bought is its amount, which nobody else says."""
+    if row.kind != "intent" or fact.totals is not None or fact.state != "completed":
+        return fact
+    asked = fact.amount_minor
+    if asked is None or fact.payment_intent_id is None:
+        return fact
+    return replace(fact, totals=Totals((Line(None, 1, asked),), asked, 0, 0, asked))
+
+
 def _order(state: PaymentState, at: datetime | None) -> tuple[int, datetime, int]:
     return (RANK[state], at or BEGINNING, WITHIN_A_SECOND.index(state))
+
+
+def _greatest(known: int | None, told: int | None) -> int | None:
+    return told if known is None else max(known, told or 0)
+
+
+def _held_until(facts: Mapping[str, Any]) -> datetime | None:
+    """Until when money is held: as the provider said, else the usual time from the first word."""
+    if "authorized_at" not in facts:
+        return None
+    if "authorized_until" in facts:
+        return datetime.fromisoformat(facts["authorized_until"])
+    return datetime.fromisoformat(facts["authorized_at"]) + HELD
+
+
+def _text(at: datetime) -> str:
+    """A time that sorts as text."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _merged_facts(known: Mapping[str, Any], fact: PaymentFacts) -> dict[str, Any]:
@@ -258,6 +319,14 @@ def _merged_facts(known: Mapping[str, Any], fact: PaymentFacts) -> dict[str, Any
         facts["currency"] = "+".join(sorted(seen))
     if fact.charge_id is not None and fact.captured_minor:
         facts["charge_id"] = fact.charge_id
+    if fact.authorized_minor is not None:
+        at = _text(fact.at)
+        facts["authorized_at"] = min(at, known.get("authorized_at", at))
+    if fact.authorized_until is not None:
+        until = _text(fact.authorized_until)
+        facts["authorized_until"] = max(until, known.get("authorized_until", until))
+    if fact.released_minor:
+        facts["released_minor"] = max(fact.released_minor, known.get("released_minor", 0))
     if fact.failure is not None:
         at = fact.at.isoformat()
         if (at, fact.failure) >= (known.get("failure_at", ""), known.get("failure", "")):

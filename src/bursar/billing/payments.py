@@ -38,14 +38,15 @@ COLUMNS = """p.customer_id, p.id, p.reference, p.user_id, p.provider, p.kind, p.
     p.state_at, p.amount_minor, p.currency, p.captured_minor, p.refunded_minor,
     p.refund_pending_minor, p.disputed_minor, p.unit, p.credits, p.snapshot, p.facts, p.mismatch,
     p.request, p.session_id, p.session_url, p.payment_intent_id, p.receipt_url, p.description,
-    p.metadata, p.expires_at, p.created_at, p.completed_at"""
+    p.metadata, p.expires_at, p.created_at, p.completed_at,
+    p.authorized_minor, p.authorized_until"""
 
 # The row, and the two names by which anything will find it, are committed together.
 INTEND = """
 with made as (
     insert into payments (customer_id, reference, user_id, provider, kind, amount_minor, currency,
-        unit, credits, snapshot, request, description, metadata, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11::jsonb, $12, $13::jsonb, $14)
+        unit, credits, snapshot, request, description, metadata, created_at, opening)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11::jsonb, $12, $13::jsonb, $14, $15)
     returning customer_id, id, reference
 ), refs as (
     insert into provider_refs (provider, kind, ref, customer_id, target_id)
@@ -77,7 +78,8 @@ on conflict do nothing
 SAVE = """
 update payments set state = $3, state_at = $4, captured_minor = $5, facts = $6::jsonb,
     session_id = $7, session_url = $8, payment_intent_id = $9, receipt_url = $10,
-    completed_at = $11, mismatch = $12, refunded_minor = $13, refund_pending_minor = $14
+    completed_at = $11, mismatch = $12, refunded_minor = $13, refund_pending_minor = $14,
+    authorized_minor = $15, authorized_until = $16, disputed_minor = $17
 where customer_id = $1 and id = $2
 """
 
@@ -98,6 +100,10 @@ select {COLUMNS} from provider_refs r
 join payments p on p.customer_id = r.customer_id and p.id = r.target_id
 where r.provider = $1 and r.kind = $2 and r.ref = $3
 """  # noqa: S608 - likewise
+
+FIND_TARGET = """
+select target_id from provider_refs where provider = $1 and kind = $2 and ref = $3
+"""
 
 LIST = f"""
 select {COLUMNS} from payments p
@@ -141,6 +147,9 @@ class Payment:
     expires_at: datetime | None
     created_at: datetime
     completed_at: datetime | None
+    authorized_minor: int | None = None
+    authorized_until: datetime | None = None
+    """What the buyer's bank holds, or held, for a capture by hand, and until when."""
 
     @property
     def status(self) -> Status:
@@ -160,21 +169,25 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A payment to begin. `snapshot` is what is asked, `request` what the provider will be told."""
+    """A payment to begin. `snapshot` is what is asked, `request` what the provider will be told.
+
+    One that others began, by a link or at the provider, is `open` from the first.
+    """
 
     customer_id: int
     reference: UUID
-    user_id: str
+    user_id: str | None
     provider: str
-    kind: Literal["checkout", "intent"]
+    kind: Literal["checkout", "intent", "link", "external"]
     amount_minor: int
     currency: str
-    unit: str
+    unit: str | None
     credits: int
     snapshot: Mapping[str, Any]
     request: Mapping[str, Any]
     description: str | None
     metadata: Mapping[str, str]
+    opening: Opening = "opening"
 
 
 async def begin(conn: Connection, intent: Intent, *, at: datetime) -> int:
@@ -195,6 +208,7 @@ async def begin(conn: Connection, intent: Intent, *, at: datetime) -> int:
         intent.description,
         _json(intent.metadata),
         at,
+        intent.opening,
     )
     return payment_id
 
@@ -203,12 +217,12 @@ async def opened(
     conn: Connection,
     payment: Payment,
     *,
-    session_id: str,
-    session_url: str,
+    session_id: str | None,
+    session_url: str | None,
     expires_at: datetime,
     payment_intent_id: str | None,
 ) -> None:
-    """Store what the provider opened."""
+    """Store what the provider opened: a session, or an intent without one."""
     await conn.execute(
         OPENED,
         payment.customer_id,
@@ -245,6 +259,9 @@ async def save(conn: Connection, row: Row) -> None:
         row.mismatch,
         row.refunded_minor,
         row.refund_pending_minor,
+        row.authorized_minor,
+        row.authorized_until,
+        row.disputed_minor,
     )
 
 
@@ -257,7 +274,7 @@ async def reserve_refund(conn: Connection, payment: Payment, amount_minor: int) 
 async def find_payment(conn: Connection, payment_id: int) -> Payment | None:
     """A payment of any customer's, by its number."""
     row = await conn.fetchrow(FIND_BY_REF, "bursar", "payment", str(payment_id))
-    return _payment(row) if row else None
+    return payment_of(row) if row else None
 
 
 async def get_payment(conn: Connection, customer_id: int, payment_id: int) -> Payment:
@@ -265,19 +282,31 @@ async def get_payment(conn: Connection, customer_id: int, payment_id: int) -> Pa
     row = await conn.fetchrow(GET, customer_id, payment_id)
     if row is None:
         raise errors.NotFound("There is no such payment.")
-    return _payment(row)
+    return payment_of(row)
 
 
 async def find_by_session(conn: Connection, provider: str, session_id: str) -> Payment | None:
     """The payment that a provider's checkout session is for."""
     row = await conn.fetchrow(FIND_BY_REF, provider, "session", session_id)
-    return _payment(row) if row else None
+    return payment_of(row) if row else None
+
+
+async def find_by_intent(conn: Connection, provider: str, intent_id: str) -> Payment | None:
+    """The payment that a provider's payment intent is for."""
+    row = await conn.fetchrow(FIND_BY_REF, provider, "intent", intent_id)
+    return payment_of(row) if row else None
+
+
+async def find_target(conn: Connection, provider: str, kind: str, ref: str) -> int | None:
+    """The number of the payment that a provider's id is remembered for."""
+    found: int | None = await conn.fetchval(FIND_TARGET, provider, kind, ref)
+    return found
 
 
 async def find_by_reference(conn: Connection, reference: str) -> Payment | None:
     """The payment under our own reference."""
     row = await conn.fetchrow(FIND_BY_REF, "bursar", "reference", reference)
-    return _payment(row) if row else None
+    return payment_of(row) if row else None
 
 
 async def list_payments(
@@ -290,7 +319,7 @@ async def list_payments(
 ) -> list[Payment]:
     """A customer's payments newest first, from the one below id `before` on."""
     rows = await conn.fetch(LIST, customer_id, provider, before, limit)
-    return [_payment(row) for row in rows]
+    return [payment_of(row) for row in rows]
 
 
 async def add_refs(
@@ -307,7 +336,8 @@ async def add_refs(
         await conn.execute(ADD_REFS, provider, kinds, names, customer_id, payment_id)
 
 
-def _payment(row: Record) -> Payment:
+def payment_of(row: Record | Mapping[str, Any]) -> Payment:
+    """A payment from a row of `COLUMNS`."""
     fields: dict[str, Any] = dict(row)
     facts = orjson.loads(fields.pop("facts"))
     fields.pop("state_at")

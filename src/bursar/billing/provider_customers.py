@@ -12,6 +12,7 @@ from uuid import uuid4
 from bursar import errors
 from bursar.billing.customers import User
 from bursar.db import Database
+from bursar.db.connections import Connection
 from bursar.providers.port import CustomerOrder, Provider
 
 INTEND = """
@@ -42,6 +43,27 @@ insert into provider_refs (provider, kind, ref, customer_id)
 select $2, 'customer', provider_customer_id, $1 from settled
 on conflict do nothing
 """
+
+
+OWNER = """
+select customer_id from provider_refs where provider = $1 and kind = 'customer' and ref = $2
+"""
+
+NAME = """
+select provider_customer_id from provider_customers where customer_id = $1 and provider = $2
+"""
+
+
+async def find_owner(conn: Connection, provider: str, provider_customer_id: str) -> int | None:
+    """The customer whom a provider knows under this id."""
+    found: int | None = await conn.fetchval(OWNER, provider, provider_customer_id)
+    return found
+
+
+async def find_name(conn: Connection, provider: str, customer_id: int) -> str | None:
+    """The customer's id at a provider; None for one who was never needed there."""
+    found: str | None = await conn.fetchval(NAME, customer_id, provider)
+    return found
 
 
 async def name_at(

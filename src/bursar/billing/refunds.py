@@ -269,7 +269,8 @@ async def _show(db: Database, reference: str, clock: Clock) -> Refund:
             conn, [customer_id], [payment.id], types=["purchase"]
         )
         balance = await balances.balance(conn, customer_id, payment.unit or "", at=clock.now())
-    settled = [r for r in listed[payment.id] if r.state == "settled" and r.id <= reversal.id]
+    refunds = [r for r in listed[payment.id] if r.kind == "refund" and r.id <= reversal.id]
+    settled = [r for r in refunds if r.state == "settled"]
     upto = sum(r.amount_minor for r in settled)
     before = upto - (reversal.amount_minor if reversal.state == "settled" else 0)
     granted, captured = given.get(payment.id, 0), payment.captured_minor

@@ -11,7 +11,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bursar import failpoints
-from bursar.billing import cases, credits, events, merging, pack_rights, payments, reversals
+from bursar.billing import (
+    authorizations,
+    cases,
+    credits,
+    events,
+    merging,
+    pack_rights,
+    payments,
+    plan_terms,
+    reversals,
+    strangers,
+)
 from bursar.billing.credits import OfSpent
 from bursar.billing.merging import Merged
 from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
@@ -57,9 +68,13 @@ async def settle(
     merged = await merging.merge(conn, facts)
     if not fetched:
         _ask_for_missing(merged, facts)
+    strays = strangers.things(merged.unmatched)
+    if strays and await strangers.adopt(conn, strays, at=at):
+        merged = await merging.merge(conn, facts)
+        strays = strangers.things(merged.unmatched)
     await _apply(conn, merged, at=at, of_spent=of_spent)
-    strays = [fact for fact in merged.unmatched if _money(fact)]
-    await cases.open_cases(conn, [_unmatched(fact) for fact in strays], at=at)
+    await strangers.close_cases(conn, merged.rows, at=at)
+    await strangers.wait(conn, strays, at=at)
     failpoints.reach("work.after_effect")
     return Settled([row.id for row in merged.rows], len(strays))
 
@@ -81,21 +96,32 @@ async def _apply(conn: Connection, merged: Merged, *, at: datetime, of_spent: Of
     """Judge the merged rows, write them back and post all that follows from them."""
     granted = await credits.granted(conn, merged.rows)
     judged = [_judged(row, granted=bool(granted.get(row.id))) for row in merged.rows]
-    told = merged.refunds
-    taken = [await reversals.merge(conn, row, told.get(row.id, []), at=at) for row in judged]
+    taken = [await _reversed(conn, merged, row, at=at) for row in judged]
     rows = [sums.row for sums in taken]
+    # What a dispute took is gone for the rights that were bought, as by a refund.
+    kept = [replace(sums.row, refunded_minor=sums.settled_minor) for sums in taken]
     for row in rows:
         await payments.save(conn, row)
     await credits.grant(conn, rows, granted, at=at)
     await credits.take_back(conn, taken, at=at, of_spent=of_spent)
-    await pack_rights.follow(conn, rows, at=at)
+    await pack_rights.follow(conn, kept, at=at)
+    await plan_terms.follow(conn, kept, at=at)
+    await authorizations.follow(conn, merged.before, rows, at=at)
     for reference in (reference for sums in taken for reference in sums.waiting):
         due_at = at + reversals.LOOK_AGAIN
         await timers.schedule(conn, reversals.CHECK_TIMER, reference, due_at=due_at, at=at)
+    for reference in (reference for sums in taken for reference in sums.contested):
+        due_at = at + reversals.LOOK_AT_DISPUTE
+        await timers.schedule(conn, reversals.DISPUTE_TIMER, reference, due_at=due_at, at=at)
     openings = [case for row in rows for case in _cases(row)]
     openings += [_overdrawn(sums) for sums in taken if sums.excess_minor]
     await cases.open_cases(conn, openings, at=at)
     await outbox.emit(conn, events.of_payments(merged.before, taken), at=at)
+
+
+async def _reversed(conn: Connection, merged: Merged, row: Row, *, at: datetime) -> Sums:
+    refunds, disputes = merged.refunds.get(row.id, []), merged.disputes.get(row.id, [])
+    return await reversals.merge(conn, row, refunds, disputes, at=at)
 
 
 def _ask_for_missing(merged: Merged, facts: Sequence[PaymentFacts]) -> None:
@@ -106,9 +132,13 @@ def _ask_for_missing(merged: Merged, facts: Sequence[PaymentFacts]) -> None:
     for row, fact in merged.unbound:
         raise FactsMissing(row.session_id, fact.payment_intent_id, row.reference)
     for fact in facts:
-        # A refund may come before anything else is known of its payment.
-        if fact.incomplete or (fact in merged.unmatched and fact.refunds):
+        # A refund or a dispute may come before anything else is known of its payment.
+        alone = fact in merged.unmatched and (fact.refunds or fact.disputes)
+        if fact.incomplete or alone:
             raise FactsMissing(fact.session_id, fact.payment_intent_id, fact.reference)
+        if fact in merged.unmatched and strangers.money(fact):
+            # Whose it is, and what it bought, the provider's own answer tells.
+            raise FactsMissing(fact.session_id, fact.payment_intent_id, None)
 
 
 def _overdrawn(sums: Sums) -> cases.Opening:
@@ -143,13 +173,6 @@ def _cases(row: Row) -> list[cases.Opening]:
     return found
 
 
-def _money(fact: PaymentFacts) -> int:
-    """What a fact says was taken, in minor units; 0 when it says nothing of that."""
-    if fact.state != "completed":
-        return fact.captured_minor or 0
-    return fact.captured_minor or fact.amount_minor or 0
-
-
 def _case(row: Row, kind: cases.CaseKind, what: str) -> cases.Opening:
     currency = str(row.facts.get("currency") or row.currency)
     return cases.Opening(
@@ -161,31 +184,4 @@ def _case(row: Row, kind: cases.CaseKind, what: str) -> cases.Opening:
         currency=currency,
         summary=f"{format_money(row.captured_minor, currency)} {what}",
         detail={"snapshot": dict(row.snapshot), "facts": dict(row.facts)},
-    )
-
-
-def _unmatched(fact: PaymentFacts) -> cases.Opening:
-    # Session, intent and charge of one payment are one case: the intent is what they share.
-    thing = (
-        f"intent:{fact.payment_intent_id}"
-        if fact.payment_intent_id
-        else f"charge:{fact.charge_id}"
-        if fact.charge_id
-        else f"session:{fact.session_id}"
-    )
-    paid = format_money(_money(fact), fact.currency or "usd")
-    return cases.Opening(
-        kind="unmatched",
-        reference=f"{fact.provider}:{thing}",
-        amount_minor=_money(fact),
-        currency=fact.currency,
-        summary=f"{paid} was paid at {fact.provider}, but not for a payment that Bursar began.",
-        detail={
-            "reference": fact.reference,
-            "session_id": fact.session_id,
-            "payment_intent_id": fact.payment_intent_id,
-            "charge_id": fact.charge_id,
-            "provider_customer_id": fact.provider_customer_id,
-            "email": fact.email,
-        },
     )

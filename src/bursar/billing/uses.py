@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bursar import errors, failpoints
+from bursar.access import audit_log
+from bursar.access.actors import Actor
 from bursar.billing import catalog
 from bursar.db import Connection, Database
 from bursar.ledger import entries
@@ -120,9 +122,12 @@ def owing(unit: str) -> errors.CreditsOwed:
     )
 
 
-async def give_back(conn: Connection, returns: Sequence[Return], *, at: datetime) -> list[Outcome]:
+async def give_back(
+    conn: Connection, returns: Sequence[Return], *, by: Actor, at: datetime
+) -> list[Outcome]:
     """Give uses back, once for each key; the outcomes come in the order given.
 
+    The audit log has a line on each that was given back now, and by whom.
     Refusals are errors.NotFound, errors.ReversalExceedsUse and errors.IdempotencyKeyReused.
     """
     wanted = [
@@ -139,6 +144,17 @@ async def give_back(conn: Connection, returns: Sequence[Return], *, at: datetime
         for one in returns
     ]
     given = await entries.give_back(conn, wanted, at=at)
+    for one, answer in zip(returns, given, strict=True):
+        if answer.outcome == "posted":
+            await audit_log.record(
+                conn,
+                by,
+                "credits.given_back",
+                subject=f"transaction:{one.transaction_id}",
+                customer_id=one.request.customer_id,
+                reason=one.request.description,
+                detail={"transaction_id": answer.posting_id},
+            )
     failpoints.reach("credits.after_give_back")
     return [_given_back(answer) for answer in given]
 

@@ -11,6 +11,12 @@ from bursar import errors
 from bursar.db.connections import Connection
 
 MODES = ("sandbox", "test", "live")
+SETTINGS_OF = {
+    "sandbox": "BURSAR_SANDBOX=1 with a test key",
+    "test": "a test key (sk_test_…) without BURSAR_SANDBOX",
+    "live": "the live key (sk_live_…)",
+}
+"""What to set to work in each mode."""
 
 
 async def claim_mode(conn: Connection, mode: str) -> None:
@@ -24,11 +30,17 @@ async def claim_mode(conn: Connection, mode: str) -> None:
         "insert into deployment (mode) values ($1) on conflict (one) do nothing", mode
     )
     # A rival's insert is committed by now: the conflict above waited for it.
-    recorded = await conn.fetchval("select mode from deployment")
-    if recorded != mode:
+    await check_mode(conn, mode)
+
+
+async def check_mode(conn: Connection, mode: str) -> None:
+    """Raise errors.ModeMismatch when the database belongs to another mode; record nothing."""
+    recorded = await find_mode(conn)
+    if recorded not in (None, mode):
         raise errors.ModeMismatch(
             f"This database belongs to {recorded} mode, and the settings say {mode}. "
-            f"Use a database of its own for {mode} mode, or the keys of {recorded} mode."
+            f"Use a database of its own for {mode} mode, or {SETTINGS_OF[recorded]}. If nothing "
+            "in it is worth keeping, drop the database and make it anew."
         )
 
 

@@ -17,6 +17,7 @@ from bursar.db.rights import CUSTOMER, GATEWAY, OWNER, READER, SERVER, TABLES, W
 
 MAPPED = "(select r.customer_id from customer_roles r where r.role_name = current_user)"
 CLAIMED = "(select m.customer_id from members m where m.user_id = (select gateway_user()))"
+CLAIMED_MANAGED = f"{CLAIMED[:-1]} and m.role <> 'member')"
 
 POLICIES = """
 select c.relname::text as table, quote_ident(p.polname) as name,
@@ -60,7 +61,9 @@ def wanted(tables: Sequence[str]) -> list[Policy]:
         if rights.customer and table != "customer_roles":
             column = "id" if table == "customers" else "customer_id"
             found.append(Policy(table, "own_rows", (CUSTOMER,), f"{column} in {MAPPED}"))
-            found.append(Policy(table, "claimed_rows", (GATEWAY,), f"{column} in {CLAIMED}"))
+            # Payments are for those who manage an account, as over HTTP.
+            claimed = CLAIMED_MANAGED if table == "payments" else CLAIMED
+            found.append(Policy(table, "claimed_rows", (GATEWAY,), f"{column} in {claimed}"))
     found.append(Policy("customer_roles", "own_rows", (CUSTOMER,), "role_name = current_user"))
     found.append(Policy("members", "claimed_rows", (GATEWAY,), "user_id = (select gateway_user())"))
     return [policy for policy in found if policy.table in tables]

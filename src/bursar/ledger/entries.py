@@ -26,7 +26,7 @@ PostingType = Literal[
     "hold",
     "release",
 ]
-Pool = Literal["plan", "bonus", "purchased", "debt"]
+Pool = Literal["plan", "bonus", "purchased", "forgiven"]
 Outcome = Literal["posted", "repeated", "reused", "refused", "owing"]
 
 ALL_THERE_IS = AMOUNT_MAX

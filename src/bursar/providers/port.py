@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from bursar.money import AMOUNT_MAX
+from bursar.providers.after_sale import Card, DisputeAnswer, DisputeFact, LinkOrder, OpenedLink
 
 ProviderName = Literal["stripe", "lemonsqueezy", "paddle"]
 PROVIDER_NAMES: tuple[ProviderName, ...] = ("stripe", "lemonsqueezy", "paddle")
@@ -23,6 +24,7 @@ PaymentState = Literal[
 
 
 ReversalState = Literal["pending", "settled", "released"]
+CancelReason = Literal["duplicate", "fraudulent", "requested_by_customer", "abandoned"]
 RefundReason = Literal["duplicate", "fraudulent", "requested_by_customer"]
 
 
@@ -98,11 +100,20 @@ class PaymentFacts:
     amount_minor: int | None = None
     captured_minor: int | None = None
     """Money taken so far, cumulative."""
+    authorized_minor: int | None = None
+    """Money that the buyer's bank holds, or held, for a capture by hand."""
+    authorized_until: datetime | None = None
+    """When the bank lets go of it, if the provider says so."""
+    released_minor: int | None = None
+    """What a capture of a part let go, where the provider calls that a refund."""
     totals: Totals | None = None
     failure: str | None = None
     receipt_url: str | None = None
     session_url: str | None = None
     refunds: tuple[RefundFact, ...] = ()
+    disputes: tuple[DisputeFact, ...] = ()
+    link_id: str | None = None
+    """The provider's payment link by which somebody came, who may be a guest."""
     incomplete: bool = False
     """Whether the message says that something happened, but not what: the provider is asked."""
 
@@ -162,6 +173,48 @@ class OpenedCheckout:
     payment_intent_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentOrder:
+    """A payment to be confirmed in a form of ours. `reference` is also the idempotency key."""
+
+    reference: str
+    provider_customer_id: str
+    currency: str
+    amount_minor: int
+    capture_method: Literal["automatic", "manual"]
+    description: str | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedIntent:
+    """A payment intent as the provider opened it.
+
+    Who holds `client_secret` may confirm the payment: it is passed on and never stored.
+    """
+
+    payment_intent_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOrder:
+    """Held money to take; the rest is let go. `reference` is also the idempotency key."""
+
+    reference: str
+    payment_intent_id: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Held money to let go. `reference` is also the idempotency key."""
+
+    reference: str
+    payment_intent_id: str
+    reason: CancelReason | None
+
+
 @dataclass(frozen=True, slots=True)
 class RefundOrder:
     """Money to give back. `reference` is also the idempotency key, for ever."""
@@ -207,6 +260,16 @@ class FoundPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class CardForm:
+    """The provider's browser library, and the origins that a page with its card form talks to."""
+
+    library_url: str
+    script_origins: tuple[str, ...]
+    frame_origins: tuple[str, ...]
+    connect_origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can do. What it can't is refused with `not_supported`, never half done."""
 
@@ -218,6 +281,18 @@ class Capabilities:
     """The least that can be charged, by currency."""
     maximum_minor: int = AMOUNT_MAX
     """The most that can be charged at once."""
+    card_form: CardForm | None = None
+    """How cards are entered on a page of ours; None if that can't be done."""
+
+    def card_form_origins(self) -> dict[str, tuple[str, ...]]:
+        """Origins by directive of a content security policy, for pages with the card form."""
+        if self.card_form is None:
+            return {}
+        return {
+            "script-src": self.card_form.script_origins,
+            "frame-src": self.card_form.frame_origins,
+            "connect-src": self.card_form.connect_origins,
+        }
 
 
 class Provider(Protocol):
@@ -251,11 +326,55 @@ class Provider(Protocol):
     ) -> OpenedCheckout | None:
         """The hosted checkout that was opened under our reference, if there is one."""
 
+    async def create_intent(self, order: IntentOrder) -> OpenedIntent:
+        """Open a payment intent, once for each reference."""
+
+    async def find_intent(self, reference: str, provider_customer_id: str) -> OpenedIntent | None:
+        """The payment intent that was opened under our reference, if there is one."""
+
+    async def fetch_client_secret(self, payment_intent_id: str) -> str:
+        """The secret with which a browser confirms an intent."""
+
+    async def cancel_intent(self, payment_intent_id: str) -> None:
+        """Give up an intent that nobody paid. Raises ProviderRejected for one that is too far."""
+
+    async def capture_payment(self, order: CaptureOrder) -> list[PaymentFacts]:
+        """Take money that is held, once for each reference; returns the facts of its payment."""
+
+    async def cancel_payment(self, order: CancelOrder) -> list[PaymentFacts]:
+        """Let go of money that is held, once for each reference; returns the facts."""
+
+    async def label_payment(
+        self, *, session_id: str | None, payment_intent_id: str | None, word: str
+    ) -> None:
+        """Write what became of an order into the provider's metadata, for people who look there."""
+
     async def list_refunds(self, payment_intent_id: str) -> list[PaymentFacts]:
         """All refunds of a payment, whoever asked for them."""
 
     async def create_refund(self, order: RefundOrder) -> PaymentFacts:
         """Give money back, once for each reference; returns the facts of its payment."""
+
+    async def list_disputes(self, payment_intent_id: str) -> list[PaymentFacts]:
+        """All disputes of a payment."""
+
+    async def answer_dispute(self, order: DisputeAnswer) -> list[PaymentFacts]:
+        """Send evidence, or give in, once for each reference; returns the facts."""
+
+    async def create_link(self, order: LinkOrder) -> OpenedLink:
+        """Make an address that sells one price to anybody, once for each reference."""
+
+    async def close_link(self, link_id: str) -> None:
+        """Have an address sell nothing any more."""
+
+    async def list_cards(self, provider_customer_id: str) -> list[Card]:
+        """The cards that a customer saved, the newest first."""
+
+    async def remove_card(self, card_id: str) -> None:
+        """Forget a saved card."""
+
+    async def set_default_card(self, provider_customer_id: str, card_id: str) -> None:
+        """Have a customer's own card be the one that is charged by default."""
 
     async def put_product(self, order: ProductOrder) -> None:
         """Make a product, or bring the one under that id up to date."""

@@ -34,7 +34,7 @@ def retrieve(call: Call) -> dict[str, Any]:
         "object": "account",
         "business_type": None,
         "capabilities": {"card_payments": "active", "sepa_debit_payments": "active",
-                         "transfers": "active"},
+                         "transfers": "active", "us_bank_account_ach_payments": "active"},
         "charges_enabled": True,
         "country": "US",
         "created": int(call.tx.meta("account_created") or 0),

@@ -33,7 +33,7 @@ _NOT_SAVED = frozenset({400, 401, 404, 409, 429})
 class Request:
     """What came in, before anybody knows whether it is good."""
 
-    __slots__ = ("body", "fault", "headers", "id", "method", "path", "query")
+    __slots__ = ("body", "by_browser", "fault", "headers", "id", "method", "path", "query")
 
     def __init__(self, scope: Scope) -> None:
         self.id = new_id("req", 14)
@@ -45,11 +45,17 @@ class Request:
         }
         self.body = b""
         self.fault = ""
+        self.by_browser = False
 
     @property
     def key(self) -> str | None:
         """The Idempotency-Key, which counts for POST alone."""
         return self.headers.get(b"idempotency-key") or None if self.method == "POST" else None
+
+    @property
+    def version(self) -> str | None:
+        """The Stripe-Version that was asked for."""
+        return self.headers.get(b"stripe-version")
 
 
 class Answer:
@@ -82,10 +88,13 @@ class Api:
             node = self._tree
             for part in route.path.strip("/").split("/"):
                 node = node.setdefault(part, {})
-            node[f" {route.method}"] = route
+            node[_leaf(route.method, by_browser=route.by_browser)] = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        if request.method == "OPTIONS":
+            await _allow_browsers(send)
+            return
         request.fault = self._store.faults.for_call(request.method, request.path)
         if request.fault == "api_timeout":
             await self._hang_up(scope, receive)
@@ -104,14 +113,17 @@ class Api:
         if request.fault == "api_timeout_after":
             await self._hang_up(scope, receive)
             return
-        self._recorder.response(request.method, request.path, answer.status, answer.body)
+        if not request.by_browser:
+            # Browsers get less than the schema of the whole objects asks for.
+            self._recorder.response(request.method, request.path, answer.status, answer.body)
         await _send(send, request, answer)
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         try:
             request.body = await _read_body(receive)
             if request.path.startswith("/v1/"):
-                auth.check(request.headers.get(b"authorization"))
+                header = request.headers.get(b"authorization")
+                request.by_browser = auth.check(header) == "publishable"
             if request.fault == "api_500":
                 raise _OUT_OF_ORDER
             route, ids = self._find(request)
@@ -142,9 +154,11 @@ class Api:
             else:
                 break
         else:
-            route = node.get(f" {request.method}")
+            route = node.get(_leaf(request.method, by_browser=request.by_browser))
             if route is not None:
                 return route, tuple(ids)
+            if request.by_browser and _leaf(request.method) in node:
+                raise auth.secret_key_required()
         raise StripeError(
             f"Unrecognized request URL ({request.method}: {request.path}). Please see "
             "https://stripe.com/docs or we can help at https://support.stripe.com/.",
@@ -194,7 +208,7 @@ def _perform(tx: Transaction, request: Request, route: Route, ids: tuple[str, ..
     params = Params(forms.decode(raw))
     params.allow(route.params)
     try:
-        body = route.handler(Call(tx, params, ids, request.path))
+        body = route.handler(Call(tx, params, ids, request.path, request.version))
         if "expand" in params:
             expand.apply(tx, body, params.strings("expand"))
     except StripeError as error:
@@ -235,6 +249,27 @@ async def _read_body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
+_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD, PUT, PATCH, POST, DELETE"),
+    (b"access-control-expose-headers", b"Request-Id, Stripe-Manage-Version"),
+    (b"access-control-max-age", b"300"),
+)
+
+
+def _leaf(method: str, *, by_browser: bool = False) -> str:
+    """The name under which the tree keeps a route; what browsers may call stands apart."""
+    return f" browser {method}" if by_browser else f" {method}"
+
+
+async def _allow_browsers(send: Send) -> None:
+    """The answer to a browser that asks whether it may call from another origin's page."""
+    allowed = (b"access-control-allow-headers", b"authorization, content-type, stripe-version")
+    headers = [*_CORS, allowed, (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def _send(send: Send, request: Request, answer: Answer) -> None:
     headers = [
         (b"content-type", b"application/json"),
@@ -248,6 +283,8 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
     if answer.original is not None:
         headers.append((b"idempotent-replayed", b"true"))
         headers.append((b"original-request", answer.original.encode()))
+    if b"origin" in request.headers:
+        headers += _CORS
     if answer.status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="Stripe"'))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -255,4 +292,4 @@ async def _send(send: Send, request: Request, answer: Answer) -> None:
 
 
 def _version(request: Request) -> bytes:
-    return request.headers.get(b"stripe-version", API_VERSION).encode("latin-1")
+    return (request.version or API_VERSION).encode("latin-1")

@@ -22,36 +22,61 @@ from bursar_sandbox.settings import Settings
 from bursar_sandbox.store import Store
 from bursar_sandbox.stripe import (
     account,
+    balance_transactions,
     charges,
     checkout_sessions,
+    coupons,
     customers,
+    dispute_routes,
     event_routes,
+    fraud_warnings,
     idempotency,
+    invoice_items,
+    invoice_routes,
     payment_intents,
+    payment_links,
     payment_methods,
     payment_pages,
     prices,
     products,
+    promotion_codes,
     refunds,
+    setup_intent_routes,
+    sources,
+    tax_rates,
     timers,
+    tokens,
     webhook_endpoints,
 )
 from bursar_sandbox.stripe.api import Api
+from bursar_sandbox.stripe.browser import browser_calls, browser_routes
 from bursar_sandbox.stripe.pages import page_routes
 
 _TICK_SECONDS = 0.5
 _RESOURCES = (
     account,
+    balance_transactions,
     charges,
     checkout_sessions,
+    coupons,
     customers,
+    dispute_routes,
     event_routes,
+    fraud_warnings,
+    invoice_items,
+    invoice_routes,
     payment_intents,
+    payment_links,
     payment_methods,
     payment_pages,
     prices,
     products,
+    promotion_codes,
     refunds,
+    setup_intent_routes,
+    sources,
+    tax_rates,
+    tokens,
     webhook_endpoints,
 )
 
@@ -60,10 +85,8 @@ def create_app(settings: Settings) -> Starlette:
     """The sandbox as an ASGI application. Its state is opened here and closed at shutdown."""
     store = _open(settings)
     recorder = Recorder(settings.record)
-    api = Api(
-        store, [route for module in _RESOURCES for route in module.routes], recorder,
-        public_url=settings.public_url,
-    )  # fmt: skip
+    resources = [route for module in _RESOURCES for route in module.routes]
+    api = Api(store, [*resources, *browser_calls], recorder, public_url=settings.public_url)
 
     def prepare() -> None:
         with store.transaction() as tx:
@@ -95,6 +118,7 @@ def create_app(settings: Settings) -> Starlette:
         Mount("/v1", app=api),
         *control.routes,
         *page_routes,
+        *browser_routes,
         Route("/", Front(api)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)

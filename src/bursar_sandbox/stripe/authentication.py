@@ -1,7 +1,7 @@
 """3-D Secure: what the bank shows the buyer, and what comes of the buyer's answer.
 
-Owns the step between an intent that asks for action and its end, with or without a session around
-it. It never renders a page and never charges: `intents` does.
+Owns the step between an intent, to pay or to save a card, that asks for action and its end, with
+or without a session around it. It never renders a page and never charges: `intents` does.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import checkout, intents, records
+from bursar_sandbox.stripe import checkout, intents, invoice_payments, records, setup_intents
 from bursar_sandbox.stripe.checkout import Declined, Paid
+
+_INTENTS = ("payment_intent", "setup_intent")
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A payment that waits for the buyer. `amount` is in minor units; `method_id` names the try."""
+    """What waits for the buyer. `amount` is in minor units, None when a card is saved, for which
+    nothing is charged; `method_id` names the try.
+    """
 
     intent_id: str
     method_id: str
-    amount: int
+    amount: int | None
     currency: str
     brand: str
     last4: str
@@ -53,8 +57,8 @@ def find(tx: Transaction, intent_id: str) -> Challenge | Onward | None:
     return Challenge(
         intent_id=intent_id,
         method_id=method["id"],
-        amount=intent["amount"],
-        currency=intent["currency"],
+        amount=intent.get("amount"),
+        currency=intent.get("currency", ""),
         brand=method["card"]["brand"],
         last4=method["card"]["last4"],
         session=session,
@@ -75,20 +79,30 @@ def answer(tx: Transaction, intent_id: str, method_id: str, *, passed: bool) -> 
         redirect = intent["next_action"].get("redirect_to_url") or {}
         _remember_return(tx, intent_id, redirect.get("return_url"))
         method = records.get(tx, "payment_method", method_id)
-        reason = intents.authenticate(tx, intent, method, passed=passed)
-        if reason is None and session is not None:
+        went_well = _authenticated(tx, intent, method, passed=passed)
+        if session is None:
+            invoice_payments.after(tx, intent)
+        elif went_well:
             paid = checkout.complete(tx, session, method["billing_details"], intent)
             return Onward(paid.redirect_url, paid.completed_event_id)
     return _onward(tx, intent, session)
 
 
+def _authenticated(
+    tx: Transaction, intent: dict[str, Any], method: dict[str, Any], *, passed: bool
+) -> bool:
+    """Whether the payment is made, or the card saved."""
+    act = setup_intents if intent["object"] == "setup_intent" else intents
+    return act.authenticate(tx, intent, method, passed=passed) is None
+
+
 def problem_of(tx: Transaction, session_id: str) -> tuple[Declined, dict[str, Any]] | None:
     """Why the open session's last try failed, with the billing details typed for it."""
     session = checkout.find_session(tx, session_id)
-    if session is None or session["status"] != "open" or session["payment_intent"] is None:
+    if session is None or session["status"] != "open":
         return None
-    intent = records.get(tx, "payment_intent", session["payment_intent"])
-    error = intent["last_payment_error"]
+    intent = tx.find(session["setup_intent"] or session["payment_intent"] or "") or {}
+    error = intent.get("last_payment_error") or intent.get("last_setup_error")
     if error is None or intent["status"] != "requires_payment_method":
         return None
     declined = Declined(
@@ -99,7 +113,7 @@ def problem_of(tx: Transaction, session_id: str) -> tuple[Declined, dict[str, An
 
 def _intent(tx: Transaction, intent_id: str) -> dict[str, Any] | None:
     intent = tx.find(intent_id)
-    return intent if intent is not None and intent["object"] == "payment_intent" else None
+    return intent if intent is not None and intent["object"] in _INTENTS else None
 
 
 def _session(tx: Transaction, intent_id: str) -> dict[str, Any] | None:
@@ -133,9 +147,10 @@ def _with_outcome(url: str, intent: dict[str, Any]) -> str:
     """The seller's address, with what Stripe adds to it."""
     went_well = intent["status"] in ("succeeded", "requires_capture", "processing")
     parts = urlsplit(url)
+    kind = intent["object"]
     added = {
-        "payment_intent": intent["id"],
-        "payment_intent_client_secret": intent["client_secret"],
+        kind: intent["id"],
+        f"{kind}_client_secret": intent["client_secret"],
         "redirect_status": "succeeded" if went_well else "failed",
     }
     query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), *added.items()])

@@ -18,6 +18,8 @@ class Call:
     params: Params
     ids: tuple[str, ...]
     path: str
+    version: str | None = None
+    """The API version that the caller has asked for; None if it named none."""
 
 
 Handler = Callable[[Call], dict[str, Any]]
@@ -34,8 +36,11 @@ class Route:
     path: str
     handler: Handler
     params: frozenset[str]
+    by_browser: bool = False
 
 
-def route(method: str, path: str, handler: Handler, params: str = "") -> Route:
-    """A route; `params` is a text of names."""
-    return Route(method, path, handler, frozenset(params.split()) | {"expand"})
+def route(
+    method: str, path: str, handler: Handler, params: str = "", *, by_browser: bool = False
+) -> Route:
+    """A route; `params` is a text of names, `by_browser` one for publishable keys."""
+    return Route(method, path, handler, frozenset(params.split()) | {"expand"}, by_browser)

@@ -20,13 +20,25 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What the buyer tells the bank once the money was taken: a dispute's reason, in Stripe's word.
+
+    `inquiry` says that the bank only asks the seller and takes nothing back.
+    """
+
+    reason: str
+    inquiry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What comes of a card.
 
     `authenticates` says when the bank wants to see the buyer: `never`, `always`, `until_set_up` for
-    later payments, or `when_asked` by the seller. `attaches` says whether a customer can keep it
-    though it declines; `refund` whether money given back arrives at once, `later`, or at first and
-    then `fails`.
+    payments without the buyer, `when_present` alone, or `when_asked` by the seller. `attaches` says
+    whether a customer can keep it though it declines; `refund` whether money given back arrives at
+    once, `later`, or at first and then `fails`. `claim` is what the buyer tells the bank afterwards,
+    `warned` that the bank itself has doubts; `at_once` lets the money be there without a wait.
     """
 
     decline: Decline | None = None
@@ -34,6 +46,9 @@ class Outcome:
     attaches: bool = True
     cvc_check: str = "pass"
     refund: str = "arrives"
+    claim: Claim | None = None
+    warned: bool = False
+    at_once: bool = False
 
 
 def _declined(reason: str, message: str = "Your card was declined.") -> Decline:
@@ -71,10 +86,14 @@ OUTCOMES: dict[str, Outcome] = {
     **dict.fromkeys(
         "4242424242424242 4000056655665556 5555555555554444 2223003122003222 5200828282828210 "
         "5105105105105100 378282246310005 371449635398431 6011111111111117 6011000990139424 "
-        "3056930009020004 36227206271667 3566002020360505 6200000000000005 4000000000000077 "
-        "4000000000000259 4000000000001976 4000000000002685".split(),
+        "3056930009020004 36227206271667 3566002020360505 6200000000000005".split(),
         PAYS,
     ),
+    "4000000000000077": Outcome(at_once=True),
+    "4000000000000259": Outcome(claim=Claim("fraudulent")),
+    "4000000000002685": Outcome(claim=Claim("product_not_received")),
+    "4000000000001976": Outcome(claim=Claim("fraudulent", inquiry=True)),
+    "4000000000005423": Outcome(warned=True),
     "4000000000000101": Outcome(cvc_check="fail"),
     "4000000000007726": Outcome(refund="later"),
     "4000000000005126": Outcome(refund="fails"),
@@ -111,6 +130,7 @@ OUTCOMES: dict[str, Outcome] = {
         Outcome(authenticates="always"),
     ),
     "4000002500003155": Outcome(authenticates="until_set_up"),
+    "4000003800000446": Outcome(authenticates="when_present"),
     "4000000000003055": Outcome(authenticates="when_asked"),
     "4000008400001629": Outcome(GENERIC, authenticates="always"),
     "4000008260003178": Outcome(
@@ -138,12 +158,17 @@ TOKENS: dict[str, str] = {
     "createDispute": "4000000000000259",
     "createDisputeInquiry": "4000000000001976",
     "createDisputeProductNotReceived": "4000000000002685",
+    "createIssuerFraudRecord": "4000000000005423",
+    "visa_createDispute": "4000000000000259",
+    "visa_createDisputeInquiry": "4000000000001976",
+    "visa_createDisputeProductNotReceived": "4000000000002685",
     "threeDSecureOptional": "4000000000003055",
     "threeDSecureRequired": "4000000000003063",
     "threeDSecure2Required": "4000000000003220",
     "threeDSecureRequiredChargeDeclined": "4000008400001629",
     "authenticationRequired": "4000002760003184",
     "authenticationRequiredOnSetup": "4000002500003155",
+    "authenticationRequiredSetupForOffSession": "4000003800000446",
 }
 _REFUSED_TOKENS: dict[str, str] = {
     "chargeCustomerFail": "4000000000000341",

@@ -1,4 +1,4 @@
-"""The routes of charges and of the balance transactions behind them.
+"""The routes of charges.
 
 `charging` owns the objects; these only show, list and describe them.
 """
@@ -43,24 +43,6 @@ def index(call: Call) -> dict[str, Any]:
     return lists.page(call, query)
 
 
-def retrieve_entry(call: Call) -> dict[str, Any]:
-    return _settled(call, records.get(call.tx, "balance_transaction", call.ids[0], in_path=True))
-
-
-def list_entries(call: Call) -> dict[str, Any]:
-    query = lists.Query("balance_transaction")
-    query.equal(call.params, "currency", "source", "type")
-    found = lists.page(call, query)
-    found["data"] = [_settled(call, entry) for entry in found["data"]]
-    return found
-
-
-def _settled(call: Call, entry: dict[str, Any]) -> dict[str, Any]:
-    # Money becomes available as the clock goes on; nothing else changes, so nothing is stored.
-    entry["status"] = "available" if entry["available_on"] <= call.tx.now else "pending"
-    return entry
-
-
 routes = [
     route("GET", "/v1/charges", index, f"{lists.PAGING} customer payment_intent transfer_group"),
     route("GET", "/v1/charges/*", retrieve),
@@ -70,11 +52,4 @@ routes = [
         update,
         "customer description fraud_details metadata receipt_email shipping transfer_group",
     ),
-    route(
-        "GET",
-        "/v1/balance_transactions",
-        list_entries,
-        f"{lists.PAGING} currency payout source type",
-    ),
-    route("GET", "/v1/balance_transactions/*", retrieve_entry),
 ]

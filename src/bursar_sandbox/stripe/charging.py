@@ -1,7 +1,7 @@
 """Charges a payment method for a payment intent, and settles what was pending.
 
-Owns the charge; what is given back of it is up to `refunding`. Never decides whether the intent may
-be charged: the caller has checked its status.
+Owns the charge; what is given back of it is up to `refunding`, what the bank takes back to
+`disputes`. Never decides whether the intent may be charged: the caller has checked its status.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ import uuid
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import balance, banks, cards, events, records
+from bursar_sandbox.stripe import (
+    balance,
+    banks,
+    cards,
+    disputes,
+    events,
+    fraud_warnings,
+    records,
+)
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.currencies import fee_of
 from bursar_sandbox.stripe.ids import new_id, random_text
@@ -20,6 +28,7 @@ BANK_DECLINE = Decline(
     "generic_decline",
     "The payment failed.",
 )
+HELD_SECONDS = 7 * 24 * 3600
 
 
 def charge_card(
@@ -28,10 +37,12 @@ def charge_card(
     method: dict[str, Any],
     *,
     authenticated: bool = False,
+    decline: Decline | None = None,
 ) -> dict[str, Any]:
     """Ask the card's bank; the charge returned is succeeded or failed, and stored.
 
-    `authenticated` says that the buyer has confirmed the payment with the bank.
+    `authenticated` says that the buyer has confirmed the payment with the bank; `decline`, why it
+    is refused whatever the card.
     """
     outcome = cards.outcome_of(tx.private(method["id"]).get("number"))
     held = intent["capture_method"] == "manual"
@@ -39,8 +50,9 @@ def charge_card(
     charge["payment_method_details"] = _card_details(charge, method, outcome.cvc_check)
     if authenticated:
         _note_authentication(charge["payment_method_details"]["card"])
-    if outcome.decline is not None:
-        _fail(charge, outcome.decline)
+    refused = decline or outcome.decline
+    if refused is not None:
+        _fail(charge, refused)
         _store(tx, charge)
         return charge
     charge.update(status="succeeded", paid=True, outcome=_authorized())
@@ -48,31 +60,40 @@ def charge_card(
     if held:
         charge["captured"] = False
         details = charge["payment_method_details"]["card"]
-        details["capture_before"] = tx.now + 7 * 24 * 3600
+        details["capture_before"] = tx.now + HELD_SECONDS
+        tx.store.schedule(tx, details["capture_before"], "intent.lapse", intent["id"])
     else:
         _take(tx, charge, charge["amount"])
     _store(tx, charge)
+    if not held:
+        _look_back(tx, charge)
     return charge
 
 
 def charge_account(
     tx: Transaction, intent: dict[str, Any], method: dict[str, Any]
 ) -> dict[str, Any]:
-    """Ask for a SEPA debit; the charge returned is pending, and a timer will settle it."""
+    """Ask for a bank's debit; the charge returned is pending, and a timer will settle it."""
     charge = _charge(tx, intent, method)
-    shown = {key: value for key, value in method["sepa_debit"].items() if key != "generated_from"}
-    mandate = new_id("mandate")
-    charge["payment_method_details"] = {
-        "sepa_debit": {**shown, "mandate": mandate},
-        "type": "sepa_debit",
-    }
+    charge["payment_method_details"] = _account_details(method)
     charge.update(status="pending", outcome=_authorized())
     charge["captured"] = True
     records.insert(tx, charge)
     events.emit(tx, "charge.pending", charge)
-    debit = banks.debit_of(tx.private(method["id"])["iban"])
+    debit = banks.debit_of(tx.private(method["id"])["account"])
     tx.store.schedule(tx, tx.now + debit.seconds, "intent.settle", intent["id"])
     return charge
+
+
+def _account_details(method: dict[str, Any]) -> dict[str, Any]:
+    kind = method["type"]
+    shown = {**method[kind], "mandate": new_id("mandate")}
+    # What only the payment method tells of an account.
+    for name in ("financial_connections_account", "generated_from", "networks", "status_details"):
+        shown.pop(name, None)
+    if kind == "us_bank_account":
+        shown["payment_reference"] = None
+    return {kind: shown, "type": kind}
 
 
 def settle(tx: Transaction, charge: dict[str, Any], *, succeeds: bool) -> dict[str, Any]:
@@ -88,21 +109,33 @@ def settle(tx: Transaction, charge: dict[str, Any], *, succeeds: bool) -> dict[s
 
 
 def capture(tx: Transaction, charge: dict[str, Any], amount: int) -> dict[str, Any]:
-    """Take `amount`, in minor units, of a held charge; the rest goes back to the buyer."""
+    """Take `amount`, in minor units, of a held charge.
+
+    The rest is released: since 2025-03-31 Stripe neither makes a refund of that nor counts it among
+    `amount_refunded`.
+    """
     before = dict(charge)
     _take(tx, charge, amount)
-    charge["amount_refunded"] = charge["amount"] - amount
     records.replace(tx, charge)
     events.emit(tx, "charge.captured", charge, events.changes(before, charge))
+    _look_back(tx, charge)
     return charge
 
 
-def release(tx: Transaction, charge: dict[str, Any]) -> None:
-    """Let go of a held charge."""
-    before = dict(charge)
-    charge.update(amount_refunded=charge["amount"], refunded=True)
-    records.replace(tx, charge)
-    events.emit(tx, "charge.refunded", charge, events.changes(before, charge))
+def expire(tx: Transaction, charge: dict[str, Any]) -> None:
+    """Tell that a held charge has lapsed. Nothing was taken, so nothing is given back either."""
+    events.emit(tx, "charge.expired", charge)
+
+
+def _look_back(tx: Transaction, charge: dict[str, Any]) -> None:
+    """Let follow what follows money that some test cards have paid."""
+    outcome = cards.outcome_of(tx.private(charge["payment_method"]).get("number"))
+    if outcome.claim is not None:
+        disputes.add(tx, charge, reason=outcome.claim.reason, inquiry=outcome.claim.inquiry)
+    if outcome.warned:
+        fraud_warnings.add(tx, charge)
+    if outcome.at_once:
+        events.emit(tx, "balance.available", balance.current(tx))
 
 
 def _charge(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
@@ -252,13 +285,16 @@ def _fail(charge: dict[str, Any], decline: Decline) -> None:
 
 
 def _take(tx: Transaction, charge: dict[str, Any], amount: int) -> None:
+    card = "card" in charge["payment_method_details"]
+    number = tx.private(charge["payment_method"]).get("number") if card else None
     entry_id = balance.add(
         tx,
         charge,
         amount,
-        kind="charge" if "card" in charge["payment_method_details"] else "payment",
+        kind="charge" if card else "payment",
         category="charge",
         fee=fee_of(amount),
+        at_once=cards.outcome_of(number).at_once,
     )
     charge.update(captured=True, amount_captured=amount, balance_transaction=entry_id)
 

@@ -1,7 +1,7 @@
-"""What a hosted checkout page does to a session: reads it, and pays it with a card.
+"""What a hosted checkout page does to a session: reads it, and pays it by card or bank debit.
 
-Owns the step from a buyer's card to a completed session. It never renders a page, never sends a
-webhook (it only writes events into the store) and never sleeps.
+Owns the step from a buyer's card or account to a completed session. It never renders a page, never
+sends a webhook (it only writes events into the store) and never sleeps.
 
 A page works like this::
 
@@ -22,14 +22,20 @@ from urllib.parse import quote
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
     addresses,
+    banks,
     cards,
     checkout_sessions,
-    customers,
+    discounts,
     events,
     intents,
+    invoice_payments,
+    link_visits,
     methods,
     records,
+    session_endings,
     session_params,
+    session_totals,
+    setup_intents,
 )
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.errors import StripeError
@@ -70,6 +76,37 @@ class AtBank:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """The account that the buyer wants debited. `kind` is Stripe's word for it; `routing` is empty
+    for one that an IBAN names.
+    """
+
+    kind: str
+    number: str
+    routing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCard:
+    """A card that the session's customer has already, by its payment method's id."""
+
+    method_id: str
+
+
+Means = CardDetails | AccountDetails | SavedCard
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Nothing is charged: the session comes to another amount than the buyer has seen.
+
+    `withdrawn` says why a discount is gone; without it, the tax of the buyer's place is the reason.
+    """
+
+    withdrawn: str | None = None
+
+
 class SessionNotOpen(Exception):
     """The session can't be paid any more. `status` is `expired`, or `missing` for no such id."""
 
@@ -94,14 +131,16 @@ def find_session(tx: Transaction, session_id: str) -> dict[str, Any] | None:
 def pay(
     tx: Transaction,
     session_id: str,
-    card: CardDetails,
+    means: Means,
     *,
     email: str,
     name: str,
     country: str,
     postal_code: str,
-) -> Paid | Declined | AtBank:
-    """Charge the card for the session; paying a complete session again returns Paid unchanged.
+    seen_total: int | None = None,
+) -> Paid | Declined | AtBank | Changed:
+    """Charge the card, or debit the account; paying a complete session again returns Paid
+    unchanged. `seen_total`, in minor units, is what the buyer has agreed to.
 
     Raises SessionNotOpen when the session has expired or doesn't exist.
     """
@@ -111,25 +150,44 @@ def pay(
     details = addresses.billing_details(None)
     details.update(email=email, name=name)
     details["address"] = {**details["address"], "country": country, "postal_code": postal_code}
-    if not session["amount_total"]:
+    worthless = session_totals.withdraw_worthless(tx, session)
+    session_totals.locate(tx, session, details["address"])
+    if worthless is not None:
+        return Changed(str(worthless))
+    sells = session["mode"] == "payment"
+    if sells and seen_total is not None and seen_total != session["amount_total"]:
+        return Changed()
+    if sells and not session["amount_total"]:
         return complete(tx, session, details)
     try:
-        checked = cards.check(
-            card.number, card.exp_month, card.exp_year, card.cvc, methods.today(tx)
-        )
+        method = _method(tx, session, means, details)
     except StripeError as error:
         body = error.body
-        return Declined(body["code"], None, body["message"], body.get("param"))
+        return Declined(body.get("code", "invalid"), None, body["message"], body.get("param"))
     try:
-        outcome = pay_with(tx, session, methods.add_card(tx, checked, details))
+        outcome = pay_with(tx, session, method)
     except StripeError as error:
         body = error.body
         return Declined(body.get("code", "invalid"), None, body["message"], body.get("param"))
     if isinstance(outcome, Paid):
         return outcome
     if outcome is None:
-        return AtBank(intents.bank_path(session["payment_intent"]))
+        return AtBank(intents.bank_path(session["setup_intent"] or session["payment_intent"]))
     return Declined(outcome.code, outcome.decline_code, outcome.message, outcome.param)
+
+
+def _method(
+    tx: Transaction, session: dict[str, Any], means: Means, details: dict[str, Any]
+) -> dict[str, Any]:
+    if isinstance(means, SavedCard):
+        return methods.of_customer_one(tx, session["customer"], means.method_id)
+    if isinstance(means, CardDetails):
+        today = methods.today(tx)
+        card = cards.check(means.number, means.exp_month, means.exp_year, means.cvc, today)
+        return methods.add_card(tx, card, details)
+    if means.kind == "sepa_debit":
+        return methods.add_account(tx, banks.sepa_account(means.number, "iban"), details)
+    return methods.add_account(tx, banks.us_account(means.routing, means.number), details)
 
 
 def _payable(tx: Transaction, session_id: str) -> dict[str, Any]:
@@ -146,12 +204,15 @@ def _payable(tx: Transaction, session_id: str) -> dict[str, Any]:
 def pay_with(
     tx: Transaction, session: dict[str, Any], method: dict[str, Any]
 ) -> Paid | Decline | None:
-    """Confirm the session's payment intent, made on the first try, with the payment method.
+    """Confirm the session's payment intent, made on the first try, with the payment method; or
+    its setup intent, when it only saves one.
 
     None means that the bank wants to see the buyer first. Raises StripeError when the method
     doesn't go with the session, or the intent was canceled behind its back.
     """
     details = method["billing_details"]
+    if session["mode"] == "setup":
+        return _save_with(tx, session, method)
     intent = _intent(tx, session, details)
     if intent["status"] not in intents.CONFIRMABLE:
         raise StripeError(
@@ -164,6 +225,23 @@ def pay_with(
     if intent["status"] == "requires_action":
         return None
     return complete(tx, session, details, intent)
+
+
+def _save_with(
+    tx: Transaction, session: dict[str, Any], method: dict[str, Any]
+) -> Paid | Decline | None:
+    details = method["billing_details"]
+    setup = records.get(tx, "setup_intent", session["setup_intent"])
+    if session["customer"] is None and session_endings.wants_customer(session):
+        session_endings.make_customer(tx, session, details)
+        records.replace(tx, session)
+    setup["customer"] = session["customer"]
+    decline = setup_intents.confirm(tx, setup, method, return_url=session["url"])
+    if decline is not None:
+        return decline
+    if setup["status"] == "requires_action":
+        return None
+    return complete(tx, session, details, setup)
 
 
 def _intent(tx: Transaction, session: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
@@ -180,12 +258,9 @@ def _intent(tx: Transaction, session: dict[str, Any], details: dict[str, Any]) -
     if card.get("request_three_d_secure"):
         shown = intent["payment_method_options"]["card"]
         shown["request_three_d_secure"] = card["request_three_d_secure"]
-    keeps = session["customer_creation"] == "always" or intent["setup_future_usage"]
+    keeps = session_endings.wants_customer(session) or intent["setup_future_usage"]
     if session["customer"] is None and keeps:
-        customer = customers.add(
-            tx, email=details["email"], name=details["name"], address=details["address"]
-        )
-        session["customer"] = customer["id"]
+        session_endings.make_customer(tx, session, details)
     intent["customer"] = session["customer"]
     intents.add(tx, intent, {"session": session["id"]})
     session["payment_intent"] = intent["id"]
@@ -200,40 +275,51 @@ def complete(
     intent: dict[str, Any] | None = None,
 ) -> Paid:
     """Close the session: what was to be done is done, or under way at the bank."""
+    # Whom the seller has named is known by that address, whatever stands on the card.
+    known = session["customer_details"] or {}
     session.update(
         customer_details=session_params.buyer_details(
-            email=details["email"] or session["customer_email"],
-            name=details["name"],
+            email=known.get("email") or details["email"],
+            name=details["name"] or known.get("name"),
             phone=details["phone"],
             address=details["address"],
         ),
         status="complete",
         url=None,
     )
-    if intent is not None:
+    if intent is not None and session["mode"] == "payment":
         session["payment_status"] = "paid" if intent["status"] == "succeeded" else "unpaid"
     if session["automatic_tax"]["enabled"]:
         session["automatic_tax"]["status"] = "complete"
+    session_endings.conclude(tx, session, details, intent)
     records.replace(tx, session)
     event_id = events.emit(tx, "checkout.session.completed", session)
     private = tx.private(session["id"])
     records.replace_private(tx, session["id"], {**private, "completed_event": event_id})
+    if private.get("discount"):
+        discounts.redeem(tx, private["discount"])
     return paid(tx, session)
 
 
-def settle(tx: Transaction, intent_id: str) -> None:
-    """The bank's answer to a debit has come: end the payment, and tell the session's seller."""
+def settle(tx: Transaction, intent_id: str, *, succeeds: bool | None = None) -> None:
+    """The bank's answer to a debit has come: end the payment, and tell the session's seller.
+
+    Without `succeeds` the account decides.
+    """
     intent = records.get(tx, "payment_intent", intent_id)
     if intent["status"] != "processing":
         return
-    succeeds = methods.debit_succeeds(tx, intent["payment_method"])
+    if succeeds is None:
+        succeeds = methods.debit_succeeds(tx, intent["payment_method"])
     intents.settle(tx, intent, succeeds=succeeds)
     session_id = tx.private(intent_id).get("session")
     if session_id is None:
+        invoice_payments.after(tx, intent)
         return
     session = records.get(tx, "checkout.session", session_id)
     if succeeds:
         session["payment_status"] = "paid"
+        session_endings.write_invoice(tx, session, intent)
         records.replace(tx, session)
     word = "succeeded" if succeeds else "failed"
     events.emit(tx, f"checkout.session.async_payment_{word}", session)
@@ -246,5 +332,7 @@ def success_url(session: dict[str, Any]) -> str:
 
 
 def paid(tx: Transaction, session: dict[str, Any]) -> Paid:
-    """The way on from a complete session."""
-    return Paid(success_url(session), tx.private(session["id"])["completed_event"])
+    """The way on from a complete session; a link without a redirect leads to its own page."""
+    stays = link_visits.confirmation(tx, session) is not None
+    url = f"/c/pay/{session['id']}" if stays else success_url(session)
+    return Paid(url, tx.private(session["id"])["completed_event"])

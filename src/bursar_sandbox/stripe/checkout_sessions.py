@@ -14,6 +14,8 @@ from bursar_sandbox.stripe import (
     metadata,
     records,
     session_params,
+    session_totals,
+    setup_sessions,
 )
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.errors import StripeError, no_such, not_played
@@ -29,11 +31,25 @@ _INTENT_DATA = frozenset(
 def create(call: Call) -> dict[str, Any]:
     params = call.params
     session_params.check(params)
-    items = line_items.build(call.tx, params)
-    session = session_params.build(call.tx, params, items)
+    if params.text("mode") == "setup":
+        return setup_sessions.open_one(call.tx, params)
+    return open_one(call.tx, params)
+
+
+def open_one(tx: Transaction, params: Params, **changes: Any) -> dict[str, Any]:
+    """A new session that sells; `check` has passed, and `changes` are put into the object."""
+    # What a link sells, it sells on though the price is archived.
+    items = line_items.build(tx, params, archived="payment_link" in changes)
+    session = {**session_params.build(tx, params, items), **changes}
     private = {"line_items": items, "intent": _intent_data(params)}
-    records.insert(call.tx, session, private)
-    call.tx.store.schedule(call.tx, session["expires_at"], "session.expire", session["id"])
+    session_totals.begin(tx, params, session, private)
+    if session["invoice_creation"]["enabled"] and session_params.holds(params):
+        raise not_played("invoices of payments that are captured later", "invoice_creation")
+    update = params.table("customer_update")
+    if update is not None:
+        private["customer_update"] = session_params.customer_update(update)
+    records.insert(tx, session, private)
+    tx.store.schedule(tx, session["expires_at"], "session.expire", session["id"])
     return session
 
 
@@ -109,6 +125,8 @@ def expire(tx: Transaction, session: dict[str, Any]) -> dict[str, Any]:
         intent = records.get(tx, "payment_intent", session["payment_intent"])
         if intent["status"] in intents.CANCELABLE:
             intents.cancel(tx, intent, "automatic")
+    if session["setup_intent"] is not None:
+        setup_sessions.abandon(tx, session)
     events.emit(tx, "checkout.session.expired", session)
     return session
 
@@ -125,26 +143,7 @@ def index(call: Call) -> dict[str, Any]:
 
 def list_items(call: Call) -> dict[str, Any]:
     session = find(call.tx, call.ids[0])
-    items = call.tx.private(session["id"])["line_items"]
-    params = call.params
-    limit = params.integer("limit", low=1, high=100) or 10
-    ids = [item["id"] for item in items]
-    start, stop = 0, len(items)
-    for name in ("starting_after", "ending_before"):
-        cursor = params.text(name)
-        if cursor is not None and cursor not in ids:
-            raise no_such("item", cursor, name)
-    if params.given("starting_after"):
-        start = ids.index(params.need_text("starting_after")) + 1
-    if params.given("ending_before"):
-        stop = ids.index(params.need_text("ending_before"))
-        start = max(start, stop - limit)
-    return {
-        "object": "list",
-        "data": items[start : min(stop, start + limit)],
-        "has_more": start + limit < stop or (params.given("ending_before") and start > 0),
-        "url": call.path,
-    }
+    return lists.page_of(call, call.tx.private(session["id"])["line_items"], "item")
 
 
 routes = [

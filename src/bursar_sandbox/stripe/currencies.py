@@ -25,6 +25,8 @@ _MINIMUM = {
     "myr": 200, "nok": 300, "nzd": 50, "pln": 200, "ron": 200, "sek": 300, "sgd": 50, "thb": 1000,
 }  # fmt: skip
 MAXIMUM = 99_999_999
+# Without a smaller coin, and yet counted in hundredths.
+_WHOLE_HUNDREDTHS = frozenset({"isk", "ugx"})
 
 
 def check_currency(value: str, param: str = "currency") -> str:
@@ -54,10 +56,18 @@ def check_charge(amount: int, currency: str, what: str = "Amount", param: str = 
             code="amount_too_large",
             param=param,
         )
-    if currency in _THOUSANDTHS and amount % 10:
+    step = step_of(currency)
+    if amount % step:
         raise StripeError(
-            f"Invalid amount: amounts in {currency} must be a multiple of 10.", param=param
+            f"Invalid amount: amounts in {currency} must be a multiple of {step}.", param=param
         )
+
+
+def step_of(currency: str) -> int:
+    """The smallest difference, in minor units, between two amounts that can be charged."""
+    if currency in _THOUSANDTHS:
+        return 10
+    return 100 if currency in _WHOLE_HUNDREDTHS else 1
 
 
 def shown(amount: int, currency: str) -> str:

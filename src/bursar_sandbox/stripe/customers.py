@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import addresses, events, lists, metadata, methods, records
+from bursar_sandbox.stripe import addresses, events, lists, metadata, methods, records, sources
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.errors import StripeError, not_played
 from bursar_sandbox.stripe.ids import new_id, random_text
@@ -21,7 +21,7 @@ _TEXTS = ("description", "name", "phone")
 
 def create(call: Call) -> dict[str, Any]:
     params = call.params
-    for name in ("source", "tax_id_data", "test_clock"):
+    for name in ("tax_id_data", "test_clock"):
         if params.given(name):
             raise not_played(f"`{name}` of customers", name)
     customer = blank(call.tx)
@@ -33,8 +33,13 @@ def create(call: Call) -> dict[str, Any]:
         method = methods.usable(call.tx, method_id)
         methods.attach_to(call.tx, method, customer["id"])
     _set_default_method(call, customer)
+    card = sources.take(call.tx, customer["id"], params) if params.given("source") else None
+    if card is not None:
+        customer["default_source"] = card["id"]
     records.replace(call.tx, customer)
     events.emit(call.tx, "customer.created", customer)
+    if card is not None:
+        events.emit(call.tx, "customer.source.created", card)
     return customer
 
 
@@ -151,21 +156,25 @@ def retrieve(call: Call) -> dict[str, Any]:
 
 def update(call: Call) -> dict[str, Any]:
     params = call.params
-    for name in ("source", "default_source"):
-        if params.given(name):
-            raise not_played(f"`{name}` of customers", name)
     before = records.get(call.tx, "customer", call.ids[0], in_path=True)
     customer = {**before, "metadata": metadata.merged(params, before["metadata"])}
     _set(customer, params)
     _set_default_method(call, customer)
+    if params.given("source"):
+        # A new source takes the place of the one that was the default.
+        card = sources.take(call.tx, customer["id"], params)
+        customer["default_source"] = card["id"]
+        events.emit(call.tx, "customer.source.created", card)
+    if params.given("default_source"):
+        sources.make_default(call.tx, customer, params.need_text("default_source"))
     records.replace(call.tx, customer)
     events.emit_update(call.tx, before, customer)
     return customer
 
 
 def delete(call: Call) -> dict[str, Any]:
-    customer = records.get(call.tx, "customer", call.ids[0], in_path=True)
-    methods.detach_all(call.tx, customer["id"])
+    methods.detach_all(call.tx, records.get(call.tx, "customer", call.ids[0], in_path=True)["id"])
+    customer = records.get(call.tx, "customer", call.ids[0])
     events.emit(call.tx, "customer.deleted", customer)
     return records.delete(call.tx, customer)
 

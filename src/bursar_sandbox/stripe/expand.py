@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from bursar_sandbox.store import Transaction
+from bursar_sandbox.stripe import invoice_payments, payment_links, sources, tokens
 from bursar_sandbox.stripe.errors import StripeError
 
 MAX_DEPTH = 4
@@ -25,17 +26,32 @@ _LINKS: dict[str, frozenset[str]] = {
         "checkout.session": "customer invoice payment_intent payment_link setup_intent"
         " subscription",
         "customer": "default_source test_clock",
+        "discount": "customer promotion_code",
+        "dispute": "charge payment_intent",
         "payment_intent": "application customer latest_charge on_behalf_of payment_method"
         " payment_record review source",
         "payment_method": "customer",
         "price": "product",
         "product": "default_price tax_code",
+        "promotion_code": "customer",
+        "radar.early_fraud_warning": "charge payment_intent",
+        "invoice": "application customer default_payment_method default_source latest_revision"
+        " on_behalf_of test_clock",
+        "invoice_payment": "invoice",
+        "invoiceitem": "customer invoice test_clock",
+        "payment_link": "application on_behalf_of",
         "refund": "balance_transaction charge customer failure_balance_transaction payment_intent"
         " payment_method source_transfer_reversal transfer_reversal",
+        "setup_attempt": "application customer on_behalf_of payment_method setup_intent",
+        "setup_intent": "application customer latest_attempt mandate on_behalf_of payment_method"
+        " single_use_mandate",
     }.items()
 }
 # Links inside nested parts that are no objects of their own.
-_NESTED_LINKS = frozenset({"default_payment_method", "generated_from"})
+_NESTED_LINKS = frozenset(
+    "charge coupon default_payment_method generated_from payment_intent price "
+    "promotion_code".split()
+)
 
 Included = Callable[[Transaction, dict[str, Any]], Any]
 
@@ -81,7 +97,11 @@ def _refunds(tx: Transaction, charge: dict[str, Any]) -> dict[str, Any]:
 
 
 def _breakdown(tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
-    return {"discounts": [], "taxes": []}
+    found: dict[str, Any] = tx.private(body["id"]).get("breakdown") or {
+        "discounts": [],
+        "taxes": [],
+    }
+    return found
 
 
 _NO_TAX = {
@@ -93,12 +113,25 @@ _NO_TAX = {
 _INCLUDED: dict[str, dict[str, Included]] = {
     "charge": {"refunds": _refunds},
     "checkout.session": {"line_items": line_items},
+    "coupon": {
+        "applies_to": _private_part("applies_to", None),
+        "currency_options": _private_part("currency_options", {}),
+    },
     "customer": {
-        "sources": _empty_list("/v1/customers/{id}/sources"),
+        "sources": sources.listed,
         "subscriptions": _empty_list("/v1/customers/{id}/subscriptions"),
         "tax_ids": _empty_list("/v1/customers/{id}/tax_ids"),
         "tax": _private_part("tax", _NO_TAX),
     },
+    "item": {
+        "discounts": _private_part("discounts", []),
+        "taxes": _private_part("taxes", []),
+    },
+    "invoice": {
+        "confirmation_secret": invoice_payments.secret_of,
+        "payments": invoice_payments.listed,
+    },
+    "payment_link": {"line_items": payment_links.items_of},
     "price": {
         "currency_options": _private_part("currency_options", {}),
         "tiers": _private_part("tiers", []),
@@ -136,16 +169,30 @@ def _step(tx: Transaction, place: dict[str, Any], parts: list[str], path: str) -
     kind = place.get("object", "")
     if name in _LINKS.get(kind, ()) or (not kind and name in _NESTED_LINKS):
         if isinstance(place.get(name), str):
-            place[name] = tx.find(place[name]) or place[name]
+            place[name] = _found(tx, name, place[name])
     elif name in _INCLUDED.get(kind, ()):
         if name not in place:
-            place[name] = _INCLUDED[kind][name](tx, place)
-    elif kind == "checkout.session" and name == "total_details" and rest == ["breakdown"]:
-        place[name]["breakdown"] = _breakdown(tx, place)
+            included = _INCLUDED[kind][name](tx, place)
+            if included is None:
+                return
+            place[name] = included
+    elif kind == "checkout.session" and name == "total_details" and rest[:1] == ["breakdown"]:
+        if "breakdown" not in place[name]:
+            place[name]["breakdown"] = _breakdown(tx, place)
+        _walk(tx, place[name]["breakdown"], rest[1:], path)
         return
     elif isinstance(place.get(name, ""), str) or not (rest or (kind, name) == ("list", "data")):
         raise _refused(path)
-    _walk(tx, place[name], rest, path)
+    _walk(tx, place.get(name), rest, path)
+
+
+def _found(tx: Transaction, name: str, object_id: str) -> Any:
+    """The object with that id, or the id itself if nothing is known of it."""
+    body = tx.find(object_id)
+    # A card that came by the older interface is kept as the payment method that it also is.
+    if name == "default_source" and body is not None:
+        return tokens.shown_method(body)
+    return body or object_id
 
 
 def _refused(path: str) -> StripeError:

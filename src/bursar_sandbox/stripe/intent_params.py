@@ -34,7 +34,7 @@ CAPTURE = (
     "amount_details amount_to_capture application_fee_amount final_capture hooks metadata "
     "payment_details statement_descriptor statement_descriptor_suffix transfer_data"
 )
-PLAYED_TYPES = ("card", "sepa_debit")
+PLAYED_TYPES = ("card", "sepa_debit", "us_bank_account")
 CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 _TEXTS = (
     "description",
@@ -81,7 +81,7 @@ def _choose_types(intent: dict[str, Any], params: Params) -> None:
             "allow_redirects": redirects or "always",
             "enabled": True,
         }
-    kinds = asked or (list(PLAYED_TYPES) if intent["currency"] == "eur" else ["card"])
+    kinds = asked or (["card", "sepa_debit"] if intent["currency"] == "eur" else ["card"])
     intent["payment_method_types"] = kinds
     intent["payment_method_options"] = intents.options_for(kinds)
     if params.given("allowed_payment_method_types"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import cards, charging, events, methods, records
+from bursar_sandbox.stripe import banks, cards, charging, events, methods, records
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.errors import StripeError
 from bursar_sandbox.stripe.ids import new_id, random_text
@@ -81,6 +81,8 @@ def options_for(kinds: list[str]) -> dict[str, Any]:
         }
     if "sepa_debit" in kinds:
         options["sepa_debit"] = {}
+    if "us_bank_account" in kinds:
+        options["us_bank_account"] = {"verification_method": "automatic"}
     return options
 
 
@@ -104,15 +106,17 @@ def confirm(
     """
     _check(tx, intent, method)
     intent.update(payment_method=method["id"], next_action=None)
-    if method["type"] == "sepa_debit":
+    if method["type"] in banks.CURRENCIES:
         charge = charging.charge_account(tx, intent, method)
         intent.update(status="processing", latest_charge=charge["id"], last_payment_error=None)
         methods.spend(tx, method)
         _save(tx, intent, "processing")
         return None
-    if _bank_asks(tx, intent, method):
+    if _bank_asks(tx, intent, method, off_session=off_session):
         if off_session:
-            return decline(tx, intent, method, cards.NEEDS_AUTHENTICATION, charge_id=None)
+            reason = cards.NEEDS_AUTHENTICATION
+            charge = charging.charge_card(tx, intent, method, decline=reason)
+            return decline(tx, intent, method, reason, charge_id=charge["id"])
         _ask_bank(tx, intent, return_url)
         return None
     return _charge(tx, intent, method)
@@ -145,14 +149,17 @@ def _charge(
     return None
 
 
-def _bank_asks(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> bool:
+def _bank_asks(
+    tx: Transaction, intent: dict[str, Any], method: dict[str, Any], *, off_session: bool
+) -> bool:
     """Whether the card's bank wants to see the buyer before it answers."""
     private = tx.private(method["id"])
     wanted = intent["payment_method_options"].get("card", {}).get("request_three_d_secure")
     when = cards.outcome_of(private.get("number")).authenticates
     return (
         when == "always"
-        or (when == "until_set_up" and not private.get("authenticated"))
+        or (when == "until_set_up" and not (off_session and private.get("authenticated")))
+        or (when == "when_present" and not off_session)
         or (when == "when_asked" and wanted in ("any", "challenge"))
     )
 
@@ -166,10 +173,11 @@ def _check(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> N
             code="payment_intent_incompatible_payment_method",
             param="payment_method",
         )
-    if method["type"] == "sepa_debit" and intent["currency"] != "eur":
+    only = banks.CURRENCIES.get(method["type"])
+    if only not in (None, intent["currency"]):
         raise StripeError(
-            "The currency provided is invalid for the payment method type sepa_debit. It accepts "
-            "eur only.",
+            f"The currency provided is invalid for the payment method type {method['type']}. It "
+            f"accepts {only} only.",
             code="payment_method_currency_mismatch",
             param="currency",
         )
@@ -185,16 +193,18 @@ def _check(tx: Transaction, intent: dict[str, Any], method: dict[str, Any]) -> N
 
 def _ask_bank(tx: Transaction, intent: dict[str, Any], return_url: str | None) -> None:
     intent["status"] = "requires_action"
-    url = f"{tx.base_url}{bank_path(intent['id'])}"
+    intent["next_action"] = bank_action(tx, intent["id"], return_url)
+    _save(tx, intent, "requires_action")
+
+
+def bank_action(tx: Transaction, intent_id: str, return_url: str | None) -> dict[str, Any]:
+    """The next action of a payment or setup intent whose bank wants to see the buyer."""
+    url = f"{tx.base_url}{bank_path(intent_id)}"
     if return_url is None:
         hint = {"stripe_js": url, "type": "three_d_secure_redirect"}
-        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": hint}
-    else:
-        intent["next_action"] = {
-            "redirect_to_url": {"return_url": return_url, "url": url},
-            "type": "redirect_to_url",
-        }
-    _save(tx, intent, "requires_action")
+        return {"type": "use_stripe_sdk", "use_stripe_sdk": hint}
+    redirect = {"return_url": return_url, "url": url}
+    return {"redirect_to_url": redirect, "type": "redirect_to_url"}
 
 
 def bank_path(intent_id: str) -> str:
@@ -270,9 +280,7 @@ def capture(tx: Transaction, intent: dict[str, Any], amount: int) -> None:
 
 
 def cancel(tx: Transaction, intent: dict[str, Any], reason: str | None) -> None:
-    """Give the payment up, and what is held back."""
-    if intent["status"] == "requires_capture":
-        charging.release(tx, records.get(tx, "charge", intent["latest_charge"]))
+    """Give the payment up; what is held is let go, of which the charge shows nothing."""
     intent.update(
         status="canceled",
         amount_capturable=0,

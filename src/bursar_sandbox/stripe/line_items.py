@@ -27,13 +27,20 @@ _ITEM = frozenset(
 _MAX_QUANTITY = 999_999
 
 
-def build(tx: Transaction, params: Params) -> list[dict[str, Any]]:
-    """The line items that `line_items` asks for. Raises StripeError."""
+def build(
+    tx: Transaction, params: Params, *, recurring: bool = False, archived: bool = False
+) -> list[dict[str, Any]]:
+    """The line items that `line_items` asks for. Raises StripeError.
+
+    `recurring` and `archived` say whether such prices are good here too.
+    """
     rows = params.rows("line_items")
     if len(rows) > MAX_ITEMS:
         raise StripeError(f"A session has at most {MAX_ITEMS} line items.", param="line_items")
     currency = params.text("currency")
-    items = [_item(tx, row, currency and currency.lower()) for row in rows]
+    items = [_item(tx, row, currency and currency.lower(), archived=archived) for row in rows]
+    if not recurring:
+        _check_one_time(rows, items)
     if len({item["currency"] for item in items}) > 1:
         raise StripeError(
             "All prices on this session must have the same currency.", param="line_items"
@@ -41,18 +48,21 @@ def build(tx: Transaction, params: Params) -> list[dict[str, Any]]:
     return items
 
 
-def _item(tx: Transaction, row: Params, currency: str | None) -> dict[str, Any]:
+def _check_one_time(rows: list[Params], items: list[dict[str, Any]]) -> None:
+    for row, item in zip(rows, items, strict=True):
+        if item["price"]["type"] == "recurring":
+            raise StripeError(
+                "You specified `payment` mode but passed a recurring price. Either switch to "
+                "`subscription` mode or use only one-time prices.",
+                param=row.name("price"),
+            )
+
+
+def _item(
+    tx: Transaction, row: Params, currency: str | None, *, archived: bool
+) -> dict[str, Any]:
     row.allow(_ITEM)
-    for name in ("tax_rates", "dynamic_tax_rates"):
-        if row.given(name):
-            raise not_played("tax rates", row.name(name))
-    price = _price(tx, row)
-    if price["type"] == "recurring":
-        raise StripeError(
-            "You specified `payment` mode but passed a recurring price. Either switch to "
-            "`subscription` mode or use only one-time prices.",
-            param=row.name("price"),
-        )
+    price = _price(tx, row, archived=archived)
     quantity = row.integer("quantity", low=0, high=_MAX_QUANTITY)
     if quantity is None:
         raise missing_parameter(row.name("quantity"))
@@ -75,18 +85,83 @@ def _item(tx: Transaction, row: Params, currency: str | None) -> dict[str, Any]:
     }
 
 
+def rates(
+    tx: Transaction, params: Params, items: list[dict[str, Any]]
+) -> dict[str, dict[str, list[str]]]:
+    """The ids of the tax rates that `line_items` names, by the id of the item made from each row.
+
+    Each item has its `fixed` rates and its `dynamic` ones, which depend on where the buyer is;
+    items without any are left out. Raises StripeError.
+    """
+    found = {}
+    for row, item in zip(params.rows("line_items"), items, strict=True):
+        named = {
+            "fixed": _rate_ids(tx, row, "tax_rates", item),
+            "dynamic": _rate_ids(tx, row, "dynamic_tax_rates", item),
+        }
+        if named["fixed"] and named["dynamic"]:
+            raise StripeError(
+                "You may only specify one of these parameters: tax_rates, dynamic_tax_rates.",
+                code="parameters_exclusive",
+                param=row.name("tax_rates"),
+            )
+        if named["fixed"] or named["dynamic"]:
+            found[str(item["id"])] = named
+    return found
+
+
+def _rate_ids(tx: Transaction, row: Params, name: str, item: dict[str, Any]) -> list[str]:
+    ids = row.strings(name)
+    for place, rate_id in enumerate(ids):
+        param = f"{row.name(name)}[{place}]"
+        rate = records.get(tx, "tax_rate", rate_id, param=param)
+        if not rate["active"]:
+            raise StripeError(f"The tax rate {rate_id} is inactive.", param=param)
+        behavior = tax_behavior(tx, item)
+        if behavior == ("exclusive" if rate["inclusive"] else "inclusive"):
+            raise StripeError(
+                f"The price's `tax_behavior` is `{behavior}`, which conflicts with the tax rate "
+                f"{rate_id}.",
+                param=param,
+            )
+        if name == "dynamic_tax_rates" and rate["country"] is None:
+            raise StripeError(
+                f"The tax rate {rate_id} has no `country`, so it can't be dynamic.", param=param
+            )
+    return ids
+
+
+def tax_behavior(tx: Transaction, item: dict[str, Any]) -> str | None:
+    """Whether the item's price holds its tax, as the price says for the currency that is used."""
+    price: dict[str, Any] = item["price"]
+    if item["currency"] != price["currency"]:
+        option = tx.private(price["id"]).get("currency_options", {}).get(item["currency"])
+        if option is not None:
+            return str(option["tax_behavior"])
+    behavior: str | None = price["tax_behavior"]
+    return behavior
+
+
 def _metadata(row: Params) -> dict[str, str]:
     given = row.table("metadata")
     return {key: given.text(key) or "" for key in given.fields} if given else {}
 
 
-def _price(tx: Transaction, row: Params) -> dict[str, Any]:
+def set_quantity(tx: Transaction, item: dict[str, Any], quantity: int) -> None:
+    """Sell so many of the item; its amounts are without discount and tax again."""
+    _, unit = _unit(tx, item["price"], item["currency"], Params({}, "line_items"))
+    amount = _amount(unit, quantity, item["price"]["transform_quantity"])
+    item.update(quantity=quantity, amount_subtotal=amount, amount_discount=0, amount_tax=0)
+    item["amount_total"] = amount
+
+
+def _price(tx: Transaction, row: Params, *, archived: bool) -> dict[str, Any]:
     data = row.table("price_data")
     if data is None:
         if not row.given("price"):
             raise missing_parameter(row.name("price"))
         price = records.get(tx, "price", row.need_text("price"), param=row.name("price"))
-        if not price["active"]:
+        if not (price["active"] or archived):
             raise StripeError(
                 "The price specified is inactive. This field only accepts active prices.",
                 code="resource_missing",

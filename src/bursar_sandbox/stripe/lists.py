@@ -97,6 +97,32 @@ def page(call: Call, query: Query, url: str | None = None) -> dict[str, Any]:
     }
 
 
+def page_of(call: Call, items: list[dict[str, Any]], word: str) -> dict[str, Any]:
+    """The list object that the call asks for, out of items that are at hand in their order.
+
+    `word` is what Stripe calls one of them. Raises StripeError for a cursor that is none of them.
+    """
+    params = call.params
+    limit = params.integer("limit", low=1, high=100) or 10
+    ids = [item["id"] for item in items]
+    start, stop = 0, len(items)
+    for name in ("starting_after", "ending_before"):
+        cursor = params.text(name)
+        if cursor is not None and cursor not in ids:
+            raise no_such(word, cursor, name)
+    if params.given("starting_after"):
+        start = ids.index(params.need_text("starting_after")) + 1
+    if params.given("ending_before"):
+        stop = ids.index(params.need_text("ending_before"))
+        start = max(start, stop - limit)
+    return {
+        "object": "list",
+        "data": items[start : min(stop, start + limit)],
+        "has_more": start + limit < stop or (params.given("ending_before") and start > 0),
+        "url": call.path,
+    }
+
+
 def _place(tx: Transaction, kind: str, object_id: str, param: str) -> int:
     row = tx.execute(
         "SELECT seq FROM objects WHERE id = ? AND object = ?", (object_id, kind)

@@ -9,9 +9,10 @@ import datetime
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import addresses, banks, cards, events, lists, metadata, records
+from bursar_sandbox.stripe import addresses, banks, cards, events, lists, metadata, records, tokens
+from bursar_sandbox.stripe.banks import Account
 from bursar_sandbox.stripe.call import Call
-from bursar_sandbox.stripe.cards import Card
+from bursar_sandbox.stripe.cards import Card, Decline
 from bursar_sandbox.stripe.errors import StripeError, missing_parameter, no_such, not_played
 from bursar_sandbox.stripe.ids import new_id
 from bursar_sandbox.stripe.params import Params
@@ -40,15 +41,9 @@ def from_params(tx: Transaction, params: Params) -> dict[str, Any]:
         if table is None:
             raise missing_parameter(params.name("card"))
         return add_card(tx, _card_of(tx, table), details, metadata.merged(params))
-    if kind == "sepa_debit":
-        table = params.table("sepa_debit")
-        if table is None:
-            raise missing_parameter(params.name("sepa_debit"))
-        iban = banks.check_iban(table.need_text("iban"), table.name("iban"))
-        labels = metadata.merged(params)
-        return _add(
-            tx, kind, banks.shown(iban), details=details, labels=labels, private={"iban": iban}
-        )
+    if kind in banks.CURRENCIES:
+        account = banks.from_params(params, kind)
+        return add_account(tx, account, details, metadata.merged(params))
     raise not_played(f"payment methods of type `{kind}`", params.name("type"))
 
 
@@ -56,10 +51,7 @@ def _card_of(tx: Transaction, table: Params) -> Card:
     table.allow(_CARD)
     token = table.text("token")
     if token is not None:
-        card = cards.from_token(token, today(tx))
-        if card is None:
-            raise no_such("token", token, table.name("token"))
-        return card
+        return tokens.spend(tx, token, table.name("token"), today(tx))
     return cards.check(
         table.need_text("number"),
         table.need_integer("exp_month"),
@@ -70,9 +62,17 @@ def _card_of(tx: Transaction, table: Params) -> Card:
 
 
 def add_card(
-    tx: Transaction, card: Card, details: dict[str, Any], labels: dict[str, str] | None = None
+    tx: Transaction,
+    card: Card,
+    details: dict[str, Any],
+    labels: dict[str, str] | None = None,
+    *,
+    prefix: str = "pm",
 ) -> dict[str, Any]:
-    """A new, stored payment method of a card that passed its checks."""
+    """A new, stored payment method of a card that passed its checks.
+
+    Its id begins with `prefix`: `card` for one that came by the older interface.
+    """
     unchecked = "unchecked" if card.has_cvc else None
     postal = details["address"] and details["address"].get("postal_code")
     shown = {
@@ -96,7 +96,21 @@ def add_card(
         "wallet": None,
     }
     private = {"number": card.test_number}
-    return _add(tx, "card", shown, details=details, labels=labels or {}, private=private)
+    return _add(
+        tx, "card", shown, details=details, labels=labels or {}, private=private, prefix=prefix
+    )
+
+
+def add_account(
+    tx: Transaction,
+    account: Account,
+    details: dict[str, Any],
+    labels: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """A new, stored payment method of a bank account."""
+    private = {"account": account.number}
+    shown = account.shown
+    return _add(tx, account.kind, shown, details=details, labels=labels or {}, private=private)
 
 
 def _add(
@@ -107,11 +121,10 @@ def _add(
     details: dict[str, Any],
     labels: dict[str, str],
     private: dict[str, Any],
+    prefix: str = "pm",
 ) -> dict[str, Any]:
-    if kind == "sepa_debit":
-        shown = {**shown, "generated_from": {"charge": None, "setup_attempt": None}}
     method = {
-        "id": new_id("pm"),
+        "id": new_id(prefix),
         "object": "payment_method",
         "allow_redisplay": "unspecified",
         "billing_details": details,
@@ -164,20 +177,32 @@ def attach_to(tx: Transaction, method: dict[str, Any], customer_id: str) -> dict
             param="payment_method",
         )
     check_not_spent(tx, method)
-    if method["type"] == "card":
-        _check_attaches(tx, method)
+    _check_attaches(tx, method)
     return keep(tx, method, customer_id)
 
 
 def _check_attaches(tx: Transaction, method: dict[str, Any]) -> None:
+    decline = verify(tx, method)
+    if decline is not None:
+        raise cards.refusal(decline)
+
+
+def verify(tx: Transaction, method: dict[str, Any]) -> Decline | None:
+    """Ask the bank whether the method is good for later, without charging; why not, if it isn't.
+
+    What the bank says of a card's checks is noted in the method, which the caller stores.
+    """
+    if method["type"] != "card":
+        return None
     outcome = cards.outcome_of(tx.private(method["id"]).get("number"))
     if not outcome.attaches and outcome.decline is not None:
-        raise cards.refusal(outcome.decline)
+        return outcome.decline
     checks = method["card"]["checks"]
     if checks["cvc_check"] is not None:
         checks["cvc_check"] = outcome.cvc_check
     if checks["address_postal_code_check"] is not None:
         checks["address_postal_code_check"] = "pass"
+    return None
 
 
 def keep(tx: Transaction, method: dict[str, Any], customer_id: str) -> dict[str, Any]:
@@ -186,6 +211,20 @@ def keep(tx: Transaction, method: dict[str, Any], customer_id: str) -> dict[str,
     records.replace(tx, method)
     events.emit(tx, "payment_method.attached", method)
     return method
+
+
+def renew(tx: Transaction, method: dict[str, Any]) -> None:
+    """The bank has sent a new card in the old one's place: it runs three years longer.
+
+    Raises StripeError for what is no card, or nobody's.
+    """
+    if method["type"] != "card" or method["customer"] is None:
+        raise StripeError("Only a card that a customer has saved is renewed by its bank.")
+    before = {**method, "card": dict(method["card"])}
+    method["card"]["exp_year"] += 3
+    records.replace(tx, method)
+    former = events.changes(before, method)
+    events.emit(tx, "payment_method.automatically_updated", method, former)
 
 
 def detach(tx: Transaction, method: dict[str, Any]) -> dict[str, Any]:
@@ -198,16 +237,24 @@ def detach(tx: Transaction, method: dict[str, Any]) -> dict[str, Any]:
         )
     customer = tx.find(method["customer"])
     if customer and not customer.get("deleted"):
-        settings = customer["invoice_settings"]
-        if settings["default_payment_method"] == method["id"]:
-            settings["default_payment_method"] = None
-            records.replace(tx, customer)
+        _forget_default(tx, customer, method["id"])
     former = method["customer"]
     method["customer"] = None
     records.replace(tx, method)
     records.replace_private(tx, method["id"], {**tx.private(method["id"]), "spent": True})
     events.emit(tx, "payment_method.detached", method, {"customer": former})
     return method
+
+
+def _forget_default(tx: Transaction, customer: dict[str, Any], method_id: str) -> None:
+    after = {**customer, "invoice_settings": dict(customer["invoice_settings"])}
+    if after["invoice_settings"]["default_payment_method"] == method_id:
+        after["invoice_settings"]["default_payment_method"] = None
+    if after["default_source"] == method_id:
+        after["default_source"] = None
+    if after != customer:
+        records.replace(tx, after)
+        events.emit_update(tx, customer, after)
 
 
 def detach_all(tx: Transaction, customer_id: str) -> None:
@@ -238,5 +285,5 @@ def of_customer_one(tx: Transaction, customer_id: str, method_id: str) -> dict[s
 
 
 def debit_succeeds(tx: Transaction, method_id: str) -> bool:
-    """Whether the debit of this SEPA account will succeed."""
-    return banks.debit_of(tx.private(method_id)["iban"]).succeeds
+    """Whether the debit of this bank account will succeed."""
+    return banks.debit_of(tx.private(method_id)["account"]).succeeds

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bursar_sandbox.stripe import cards, intents, lists, metadata, records
+from bursar_sandbox.stripe import capturing, cards, intents, invoice_payments, lists, metadata, records
 from bursar_sandbox.stripe import intent_params as fields
 from bursar_sandbox.stripe.call import Call, route
-from bursar_sandbox.stripe.errors import StripeError, wrong_state
+from bursar_sandbox.stripe.capturing import unexpected
+from bursar_sandbox.stripe.errors import StripeError
 from bursar_sandbox.stripe.params import Params
 
 _NOT_UPDATED = (
@@ -18,15 +19,6 @@ _NOT_CONFIRMED = (
     "You cannot confirm this PaymentIntent because it has a status of {status}. Only a "
     "PaymentIntent with one of the following statuses may be confirmed: requires_payment_method, "
     "requires_confirmation, requires_action."
-)
-_NOT_CAPTURED = (
-    "This PaymentIntent could not be captured because it has a status of {status}. Only a "
-    "PaymentIntent with one of the following statuses may be captured: requires_capture."
-)
-_NOT_CANCELED = (
-    "You cannot cancel this PaymentIntent because it has a status of {status}. Only a "
-    "PaymentIntent with one of the following statuses may be canceled: requires_payment_method, "
-    "requires_capture, requires_confirmation, requires_action."
 )
 _REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 
@@ -54,7 +46,7 @@ def update(call: Call) -> dict[str, Any]:
     if intent["status"] in ("succeeded", "canceled", "processing", "requires_capture"):
         intent["metadata"] = metadata.merged(params, intent["metadata"])
         if set(params.fields) - {"metadata", "description", "expand", "receipt_email"}:
-            raise _unexpected(intent, _NOT_UPDATED)
+            raise unexpected(intent, _NOT_UPDATED)
         fields.describe(intent, params)
     else:
         intent["metadata"] = metadata.merged(params, intent["metadata"])
@@ -71,7 +63,7 @@ def confirm(call: Call) -> dict[str, Any]:
     params = call.params
     intent = retrieve(call)
     if intent["status"] not in intents.CONFIRMABLE:
-        raise _unexpected(intent, _NOT_CONFIRMED)
+        raise unexpected(intent, _NOT_CONFIRMED)
     fields.describe(intent, params)
     method = fields.method_of(call.tx, params)
     if method is None and intent["payment_method"] is not None:
@@ -95,7 +87,9 @@ def _confirm(call: Call, intent: dict[str, Any], method: dict[str, Any] | None) 
         )
     return_url = params.text("return_url") or call.tx.private(intent["id"]).get("return_url")
     automatic = intent["automatic_payment_methods"] or {}
-    if automatic.get("allow_redirects") == "always" and return_url is None:
+    # The browser's library shows the bank's page itself, and no redirect leaves the shop's page.
+    in_page = params.boolean("use_stripe_sdk")
+    if automatic.get("allow_redirects") == "always" and return_url is None and not in_page:
         raise StripeError(
             "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. "
             "Because some of these payment methods might redirect your customer off of your page, "
@@ -109,9 +103,10 @@ def _confirm(call: Call, intent: dict[str, Any], method: dict[str, Any] | None) 
         call.tx,
         intent,
         method,
-        return_url=return_url,
+        return_url=None if in_page else return_url,
         off_session=_off_session(params) or params.boolean("error_on_requires_action"),
     )
+    invoice_payments.after(call.tx, intent)
     if reason is not None:
         raise cards.refusal(
             reason,
@@ -130,46 +125,26 @@ def _off_session(params: Params) -> bool:
 def capture(call: Call) -> dict[str, Any]:
     params = call.params
     intent = retrieve(call)
-    if intent["status"] != "requires_capture":
-        raise _unexpected(intent, _NOT_CAPTURED)
-    amount = params.integer("amount_to_capture", low=1)
-    if amount is None:
-        amount = intent["amount_capturable"]
-    if amount > intent["amount_capturable"]:
+    capturing.check_held(intent)
+    if not params.boolean("final_capture", default=True):
         raise StripeError(
-            f"The amount_to_capture ({amount}) is greater than the amount that can be captured "
-            f"({intent['amount_capturable']}).",
-            code="amount_too_large",
-            param="amount_to_capture",
+            "You cannot set `final_capture` to `false`: multicapture is not available for this "
+            "PaymentIntent.",
+            param="final_capture",
         )
+    amount = params.integer("amount_to_capture", low=1)
     intent["metadata"] = metadata.merged(params, intent["metadata"])
-    intents.capture(call.tx, intent, amount)
-    _tell_session(call, intent)
+    for name in ("statement_descriptor", "statement_descriptor_suffix"):
+        if name in params:
+            intent[name] = params.text(name, limit=22)
+    capturing.capture(call.tx, intent, amount)
     return intent
-
-
-def _tell_session(call: Call, intent: dict[str, Any]) -> None:
-    session_id = call.tx.private(intent["id"]).get("session")
-    if session_id is not None:
-        session = records.get(call.tx, "checkout.session", session_id)
-        session["payment_status"] = "paid"
-        records.replace(call.tx, session)
 
 
 def cancel(call: Call) -> dict[str, Any]:
     intent = retrieve(call)
-    if intent["status"] not in intents.CANCELABLE:
-        raise _unexpected(intent, _NOT_CANCELED)
-    intents.cancel(call.tx, intent, call.params.choice("cancellation_reason", _REASONS))
+    capturing.cancel(call.tx, intent, call.params.choice("cancellation_reason", _REASONS))
     return intent
-
-
-def _unexpected(intent: dict[str, Any], message: str) -> StripeError:
-    return wrong_state(
-        message.format(status=intent["status"]),
-        "payment_intent_unexpected_state",
-        payment_intent=intent,
-    )
 
 
 def index(call: Call) -> dict[str, Any]:

@@ -18,10 +18,18 @@ _KEYS: dict[str, tuple[str | None, str | None]] = {
     "charge": ("payment_intent", None),
     "checkout.session": ("payment_intent", "status"),
     "customer": (None, "email"),
+    "dispute": ("charge", "payment_intent"),
     "event": (None, "type"),
+    "invoice": (None, "status"),
+    "invoice_payment": ("invoice", "status"),
+    "invoiceitem": ("invoice", None),
     "payment_method": (None, "type"),
     "price": ("product", "lookup_key"),
+    "promotion_code": (None, "code"),
+    "radar.early_fraud_warning": ("charge", "payment_intent"),
     "refund": ("charge", "payment_intent"),
+    "setup_attempt": ("setup_intent", None),
+    "setup_intent": ("payment_method", None),
 }
 _NO_KEYS: tuple[None, None] = (None, None)
 

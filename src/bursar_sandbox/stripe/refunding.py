@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import balance, banks, cards, events, records
 from bursar_sandbox.stripe.currencies import shown
@@ -15,11 +17,8 @@ from bursar_sandbox.stripe.ids import new_id
 
 
 def left_of(charge: dict[str, Any]) -> int:
-    """What can still be given back of a captured charge, in minor units.
-
-    What a partial capture let go counts as given back already.
-    """
-    return int(charge["amount"] - charge["amount_refunded"])
+    """What can still be given back of what was captured, in minor units."""
+    return int(charge["amount_captured"] - charge["amount_refunded"])
 
 
 def add(
@@ -34,12 +33,18 @@ def add(
 
     Raises StripeError when the charge can't bear it.
     """
-    amount = _checked(charge, amount)
+    amount = _checked(tx, charge, amount)
     way = _way_of(tx, charge)
     refund = _refund(tx, charge, amount, way)
     refund.update(reason=reason, metadata=labels or {})
+    what = f" ({charge['description']})" if charge["description"] else ""
     refund["balance_transaction"] = balance.add(
-        tx, refund, -amount, kind=_entry_kind(charge, "refund"), category="refund"
+        tx,
+        refund,
+        -amount,
+        kind=_entry_kind(charge, "refund"),
+        category="refund",
+        description=f"REFUND FOR CHARGE{what}",
     )
     records.insert(tx, refund)
     if way != "arrives":
@@ -55,11 +60,16 @@ def add(
     return refund
 
 
-def _checked(charge: dict[str, Any], amount: int | None) -> int:
+def _checked(tx: Transaction, charge: dict[str, Any], amount: int | None) -> int:
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise StripeError(
             f"Charge {charge['id']} can't be refunded: nothing of it has been captured.",
             code="charge_not_refundable",
+        )
+    if charge["disputed"] and _charged_back(tx, charge):
+        raise StripeError(
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.",
+            code="charge_disputed",
         )
     left = left_of(charge)
     if not left:
@@ -75,6 +85,16 @@ def _checked(charge: dict[str, Any], amount: int | None) -> int:
             param="amount",
         )
     return left if amount is None else amount
+
+
+def _charged_back(tx: Transaction, charge: dict[str, Any]) -> bool:
+    """Whether the bank has taken the money: an inquiry has not, and a dispute won gave it back."""
+    row = tx.execute(
+        "SELECT 1 FROM objects WHERE object = 'dispute' AND parent = ?"
+        " AND body ->> '$.is_charge_refundable' = 0 LIMIT 1",
+        (charge["id"],),
+    ).fetchone()
+    return row is not None
 
 
 def _way_of(tx: Transaction, charge: dict[str, Any]) -> str:
@@ -137,20 +157,38 @@ def describe(tx: Transaction, refund: dict[str, Any], labels: dict[str, str]) ->
 def settle(tx: Transaction, refund_id: str) -> None:
     """The bank's answer has come: the money arrived, or it came back."""
     refund = records.get(tx, "refund", refund_id)
+    if refund["status"] == "failed":
+        return
     charge = records.get(tx, "charge", refund["charge"])
     before = dict(refund)
     if _way_of(tx, charge) == "fails":
-        _fail(tx, before, refund, charge)
+        _fail(tx, refund, charge, "expired_or_canceled_card")
         return
     refund["status"] = "succeeded"
     refund.pop("pending_reason", None)
     _update(tx, before, refund)
 
 
-def _fail(
-    tx: Transaction, before: dict[str, Any], refund: dict[str, Any], charge: dict[str, Any]
-) -> None:
-    refund.update(status="failed", failure_reason="expired_or_canceled_card")
+def fail_under_way(tx: Transaction, charge: dict[str, Any], *, since: int | None) -> None:
+    """The bank takes the payment back itself: refunds that are still under way don't arrive.
+
+    Those are the pending ones, and with `since` all that were made from that time on.
+    """
+    rows = tx.execute(
+        "SELECT body FROM objects WHERE object = 'refund' AND parent = ? ORDER BY seq",
+        (charge["id"],),
+    ).fetchall()
+    for (text,) in rows:
+        refund = orjson.loads(text)
+        late = since is not None and refund["created"] >= since and refund["status"] == "succeeded"
+        if refund["status"] == "pending" or late:
+            _fail(tx, refund, charge, "charge_for_pending_refund_disputed")
+
+
+def _fail(tx: Transaction, refund: dict[str, Any], charge: dict[str, Any], why: str) -> None:
+    before = dict(refund)
+    refund.update(status="failed", failure_reason=why)
+    refund.pop("pending_reason", None)
     refund["failure_balance_transaction"] = balance.add(
         tx,
         refund,

@@ -9,7 +9,7 @@ from typing import Any
 
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import metadata, records, session_parts
-from bursar_sandbox.stripe.currencies import check_charge, check_currency
+from bursar_sandbox.stripe.currencies import check_currency
 from bursar_sandbox.stripe.errors import StripeError, missing_parameter, not_played
 from bursar_sandbox.stripe.ids import random_text
 from bursar_sandbox.stripe.intent_params import payment_method_types
@@ -31,21 +31,27 @@ CREATE = (
 SHORTEST_SECONDS = 30 * 60
 LONGEST_SECONDS = 24 * 3600
 _LATER = {
-    "discounts": "discounts on checkout sessions",
     "shipping_options": "shipping options",
     "payment_link": "payment links",
     "optional_items": "optional items",
 }
 
+# What belongs to the sessions of another mode.
+_FOREIGN = {
+    "payment": ("setup_intent_data", "subscription_data"),
+    "setup": (
+        "allow_promotion_codes", "automatic_tax", "discounts", "invoice_creation", "line_items",
+        "payment_intent_data", "shipping_options", "submit_type", "subscription_data",
+    ),
+}  # fmt: skip
+
 
 def build(tx: Transaction, params: Params, items: list[dict[str, Any]]) -> dict[str, Any]:
     """A new session for the items, not stored yet; `check` has passed. Raises StripeError."""
-    customer_id = _customer(tx, params)
+    customer_id = customer_of(tx, params)
     session_id = f"cs_test_{random_text(58)}"
     total = sum(item["amount_total"] for item in items)
     currency = items[0]["currency"]
-    if total:
-        check_charge(total, currency, "The Checkout Session's total amount due", "line_items")
     kinds = payment_method_types(params) or ["card"]
     return {
         "id": session_id,
@@ -63,9 +69,9 @@ def build(tx: Transaction, params: Params, items: list[dict[str, Any]]) -> dict[
         "customer_creation": None if customer_id else params.choice(
             "customer_creation", ("always", "if_required"), "if_required"
         ),
-        "customer_details": _buyer(tx, params, customer_id),
+        "customer_details": buyer_of(tx, params, customer_id),
         "customer_email": params.text("customer_email", limit=800),
-        "expires_at": _expiry(tx, params),
+        "expires_at": expiry_of(tx, params),
         "metadata": metadata.merged(params),
         "mode": "payment",
         "payment_method_options": session_parts.method_options(params, kinds),
@@ -84,7 +90,7 @@ def check(params: Params) -> None:
     mode = params.choice("mode", ("payment", "setup", "subscription"))
     if mode is None:
         raise missing_parameter("mode")
-    if mode != "payment":
+    if mode == "subscription":
         raise not_played(f"checkout sessions in `{mode}` mode", "mode")
     ui_mode = params.choice(
         "ui_mode", ("elements", "embedded_page", "form", "hosted", "hosted_page"), "hosted_page"
@@ -94,11 +100,15 @@ def check(params: Params) -> None:
     for name, what in _LATER.items():
         if params.given(name):
             raise not_played(what, name)
-    for name in ("subscription_data", "setup_intent_data"):
+    for name in _FOREIGN[mode]:
         if params.given(name):
-            raise StripeError(f"You can not pass `{name}` in `payment` mode.", param=name)
-    if not params.given("line_items"):
+            raise StripeError(f"You can not pass `{name}` in `{mode}` mode.", param=name)
+    if mode == "payment" and not params.given("line_items"):
         raise missing_parameter("line_items")
+    if params.given("customer_update") and not params.given("customer"):
+        raise StripeError(
+            "You can only pass `customer_update` when `customer` is set.", param="customer_update"
+        )
     for name in ("success_url", "cancel_url"):
         _check_url(params, name)
 
@@ -113,7 +123,8 @@ def _flag(params: Params, name: str) -> bool | None:
     return params.boolean(name) if params.given(name) else None
 
 
-def _customer(tx: Transaction, params: Params) -> str | None:
+def customer_of(tx: Transaction, params: Params) -> str | None:
+    """The customer that the call names; None when it names none. Raises StripeError."""
     customer_id = params.text("customer")
     if params.given("currency"):
         check_currency(params.need_text("currency"))
@@ -135,7 +146,8 @@ def _customer(tx: Transaction, params: Params) -> str | None:
     return customer_id
 
 
-def _buyer(tx: Transaction, params: Params, customer_id: str | None) -> dict[str, Any] | None:
+def buyer_of(tx: Transaction, params: Params, customer_id: str | None) -> dict[str, Any] | None:
+    """What is known of the buyer before the page is opened; None when nothing is."""
     if customer_id is not None:
         customer = records.get(tx, "customer", customer_id)
         return buyer_details(email=customer["email"], name=customer["name"])
@@ -163,7 +175,25 @@ def buyer_details(
     }
 
 
-def _expiry(tx: Transaction, params: Params) -> int:
+def holds(params: Params) -> bool:
+    """Whether the session's money is only held, to be captured later."""
+    options = params.table("payment_method_options")
+    card = options.table("card") if options else None
+    return any(
+        table is not None and table.text("capture_method") == "manual"
+        for table in (card, params.table("payment_intent_data"))
+    )
+
+
+def customer_update(table: Params) -> dict[str, str | None]:
+    """What the page may change of the customer: `auto` or `never` for each part."""
+    parts = ("address", "name", "shipping")
+    table.allow(parts)
+    return {part: table.choice(part, ("auto", "never"), "never") for part in parts}
+
+
+def expiry_of(tx: Transaction, params: Params) -> int:
+    """When the session expires, in seconds since 1970. Raises StripeError."""
     expires_at = params.integer("expires_at")
     if expires_at is None:
         return tx.now + LONGEST_SECONDS

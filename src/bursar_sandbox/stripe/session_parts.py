@@ -90,6 +90,8 @@ def method_options(params: Params, kinds: list[str]) -> dict[str, Any]:
                 options["card"][name] = card.choice(name, choices)
     if "sepa_debit" in kinds and given and given.given("sepa_debit"):
         options["sepa_debit"] = {}
+    if "us_bank_account" in kinds:
+        options["us_bank_account"] = {"verification_method": "automatic"}
     return options
 
 

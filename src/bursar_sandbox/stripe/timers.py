@@ -6,7 +6,17 @@ Owns the meaning of the timers that other modules schedule.
 from __future__ import annotations
 
 from bursar_sandbox.store import Store, Transaction
-from bursar_sandbox.stripe import checkout, checkout_sessions, records, refunding
+from bursar_sandbox.stripe import (
+    capturing,
+    checkout,
+    checkout_sessions,
+    coupons,
+    disputes,
+    invoice_payments,
+    promotion_codes,
+    records,
+    refunding,
+)
 
 
 def run_due(store: Store) -> None:
@@ -26,5 +36,19 @@ def _run(tx: Transaction, kind: str, ref: str) -> None:
             checkout_sessions.expire(tx, session)
     elif kind == "intent.settle":
         checkout.settle(tx, ref)
+    elif kind == "intent.lapse":
+        capturing.lapse(tx, ref)
+    elif kind == "coupon.expire":
+        coupons.expire(tx, ref)
+    elif kind == "promotion_code.expire":
+        promotion_codes.expire(tx, ref)
+    elif kind == "invoice.advance":
+        invoice_payments.advance(tx, ref)
     elif kind == "refund.settle":
         refunding.settle(tx, ref)
+    elif kind == "dispute.decide":
+        disputes.settle(tx, ref)
+    elif kind == "dispute.due":
+        disputes.run_out(tx, ref)
+    elif kind == "dispute.forget":
+        disputes.forget(tx, ref)

@@ -317,6 +317,7 @@ async def test_plans_are_listed_for_anyone(shop: httpx.AsyncClient) -> None:
                     "price_formatted": "$990.00",
                 },
             ],
+            "durations": [],
         }
     ]
 
@@ -330,3 +331,19 @@ async def test_a_plan_is_not_on_sale_by_checkout_yet(shop: httpx.AsyncClient, ad
 
 async def test_without_a_push_no_plan_is_listed(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/plans")).json() == {"data": []}
+
+
+async def test_what_was_given_is_listed_by_customer_or_by_user(
+    client: httpx.AsyncClient, ada: Person, admin: Person
+) -> None:
+    given = await give(client, admin, {"feature": "history"})
+    by_user = await client.get(ADMIN, params={"user_id": "ada"}, headers=admin.headers)
+    assert [line["id"] for line in by_user.json()["data"]] == [given["id"]]
+    named = {"customer_id": given["customer_id"]}
+    by_customer = await client.get(ADMIN, params=named, headers=admin.headers)
+    assert by_customer.json() == by_user.json()
+    nobody = await client.get(ADMIN, params={"user_id": "nobody"}, headers=admin.headers)
+    assert_problem(nobody, 404, "not_found")
+    for both_or_none in ({}, {**named, "user_id": "ada"}):
+        refused = await client.get(ADMIN, params=both_or_none, headers=admin.headers)
+        assert_problem(refused, 422, "invalid_request")

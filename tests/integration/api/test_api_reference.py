@@ -21,6 +21,8 @@ ROUTES = {
     ("post", "/api/sessions"),
     ("post", "/api/{provider}/checkout-session"),
     ("get", "/api/{provider}/checkout-session/{session_id}"),
+    ("post", "/api/{provider}/payment-intent"),
+    ("get", "/api/{provider}/payment-intent/{payment_intent_id}"),
     ("post", "/api/{provider}/refund"),
     ("post", "/api/credits/use"),
     ("post", "/api/credits/uses/{transaction_id}/reverse"),

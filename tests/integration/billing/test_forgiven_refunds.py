@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 
 from bursar import errors
-from bursar.billing import holds, refunds, settle
+from bursar.access.actors import Actor
+from bursar.billing import holds, refunds, settle, uses
 from bursar.billing.credits import OfSpent
-from bursar.billing.holds import Opened, Release, Reserve
+from bursar.billing.holds import Capture, Captured, Opened, Release, Reserve
 from bursar.billing.payments import Payment
 from bursar.billing.refunds import Refund, Wanted
-from bursar.billing.uses import Request
+from bursar.billing.uses import Done, Request, Return
 from bursar.entrypoints import worker
 from bursar.ledger import balances, entries
 from bursar.ledger.entries import Cause, Posting
@@ -37,14 +38,28 @@ async def bought(world: World) -> Payment:
     return await world.payment(payment)
 
 
-async def use(world: World, payment: Payment, amount: int) -> None:
+async def use(world: World, payment: Payment, amount: int) -> int:
     cause = Cause("test", f"use {payment.reference} {amount}", "use")
     one = Posting(
         customer_id=payment.customer_id, unit="credit", type="usage", amount=-amount, cause=cause
     )
     async with world.wiring.db.transaction() as conn:
         [made] = await entries.post(conn, [one], at=world.wiring.clock.now())
-    assert made.outcome == "posted"
+    assert made.posting_id is not None
+    return made.posting_id
+
+
+async def reverse(world: World, payment: Payment, used: int) -> None:
+    """Give a use back whole."""
+    asked = Return(asking(payment, "reverse"), used, None)
+    async with world.wiring.db.transaction() as conn:
+        by = Actor("service", None, None)
+        [done] = await uses.give_back(conn, [asked], by=by, at=world.wiring.clock.now())
+    assert isinstance(done, Done)
+
+
+def asking(payment: Payment, key: str) -> Request:
+    return Request(customer_id=payment.customer_id, principal="service", key=key, request_hash=b"h")
 
 
 async def standing(world: World, payment: Payment) -> tuple[int, int, int]:
@@ -81,10 +96,7 @@ async def told(
 
 
 async def reserve(world: World, payment: Payment, amount: int) -> int:
-    request = Request(
-        customer_id=payment.customer_id, principal="service", key="h", request_hash=b"h"
-    )
-    wanted = Reserve(request, "credit", amount, timedelta(hours=1))
+    wanted = Reserve(asking(payment, "h"), "credit", amount, timedelta(hours=1))
     async with world.wiring.db.transaction() as conn:
         [made] = await holds.open(conn, [wanted], at=world.wiring.clock.now())
     assert isinstance(made, Opened)
@@ -95,6 +107,13 @@ async def release(world: World, payment: Payment, hold_id: int) -> None:
     async with world.wiring.db.transaction() as conn:
         wanted = [Release(payment.customer_id, "service", hold_id)]
         await holds.release(conn, wanted, at=world.wiring.clock.now())
+
+
+async def capture(world: World, payment: Payment, hold_id: int) -> None:
+    async with world.wiring.db.transaction() as conn:
+        wanted = [Capture(asking(payment, "capture"), hold_id, None)]
+        [done] = await holds.capture(conn, wanted, at=world.wiring.clock.now())
+    assert isinstance(done, Captured)
 
 
 async def test_what_is_spent_is_let_go_and_the_rest_is_taken(world: World) -> None:
@@ -178,13 +197,15 @@ async def test_what_was_forgiven_and_comes_back_into_a_debt_is_owed(world: World
     assert await standing(world, payment) == (0, 0, 400)
 
 
-async def test_what_a_hold_reserves_is_not_spent_and_not_forgiven(world: World) -> None:
+async def test_what_a_hold_reserves_is_nobodys_debt_and_goes_when_it_comes_back(
+    world: World,
+) -> None:
     payment = await bought(world)
     await use(world, payment, 300)
     number = await reserve(world, payment, 600)
     await told(world, payment, "a", 1000, "settled")
     # A hundred were there, three hundred are spent and forgiven, six hundred may come back.
-    assert await standing(world, payment) == (0, 600, 600)
+    assert await standing(world, payment) == (0, 600, 0)
     await release(world, payment, number)
     assert await standing(world, payment) == (0, 0, 0)
 
@@ -213,3 +234,31 @@ async def test_the_timer_forgives_as_the_webhook_does(forgiving: World) -> None:
     await worker.work_timers(forgiving.wiring)
     assert (await forgiving.payment(payment)).status == "refunded"
     assert await standing(forgiving, payment) == (0, 0, 0)
+
+
+async def test_a_use_given_back_after_a_forgiven_refund_brings_nothing(world: World) -> None:
+    payment = await bought(world)
+    used = await use(world, payment, 700)
+    await told(world, payment, "a", 1000, "settled")
+    await reverse(world, payment, used)
+    assert await standing(world, payment) == (0, 0, 0)
+
+
+async def test_a_use_after_a_forgiven_refund_comes_back_whole(world: World) -> None:
+    payment = await bought(world)
+    await use(world, payment, 700)
+    await told(world, payment, "a", 1000, "settled")
+    other = await bought(world)
+    used = await use(world, other, 400)
+    await reverse(world, other, used)
+    assert await standing(world, payment) == (1000, 0, 0)
+
+
+async def test_a_hold_captured_after_a_forgiven_refund_owes_nothing(world: World) -> None:
+    payment = await bought(world)
+    number = await reserve(world, payment, 1000)
+    await told(world, payment, "a", 1000, "settled")
+    await capture(world, payment, number)
+    assert await standing(world, payment) == (0, 0, 0)
+    await bought(world)
+    assert await standing(world, payment) == (1000, 0, 0)

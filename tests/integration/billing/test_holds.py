@@ -10,6 +10,7 @@ import pytest
 
 from api_server import make_settings
 from bursar import errors
+from bursar.access.actors import Actor
 from bursar.billing import customers, holds, uses
 from bursar.billing.holds import Capture, Captured, Opened, Release, Reserve, Standing
 from bursar.billing.uses import Done, Request, Return
@@ -283,8 +284,9 @@ async def test_what_the_backend_reserved_no_user_settles_for_less_or_releases(
     assert await state(wiring, ada, number) == "held"
     own = await reserve(wiring, ada, 5, "own", by="user:ada")
     assert isinstance(own, Opened)
-    # A member of the same team, and the backend, may close it.
-    assert isinstance(await capture(wiring, ada, own.hold_id, 2, by="user:eve"), Captured)
+    # Another member of the same team may not close it; they themselves and the backend may.
+    assert isinstance(await capture(wiring, ada, own.hold_id, 2, by="user:eve"), errors.Denied)
+    assert isinstance(await capture(wiring, ada, own.hold_id, 2, by="user:ada"), Captured)
     assert isinstance(await capture(wiring, ada, number, 90), Captured)
 
 
@@ -297,7 +299,9 @@ async def test_a_captured_hold_is_given_back_like_any_use(wiring: Wiring, ada: i
     async def give_back(key: str, amount: int | None) -> uses.Outcome:
         async with wiring.db.transaction() as conn:
             asked = Return(request(ada, key), done.transaction_id, amount)
-            [outcome] = await uses.give_back(conn, [asked], at=wiring.clock.now())
+            [outcome] = await uses.give_back(
+                conn, [asked], by=Actor("service", None, None), at=wiring.clock.now()
+            )
         return outcome
 
     part = await give_back("part", 35)

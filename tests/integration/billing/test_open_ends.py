@@ -47,10 +47,35 @@ async def lose_the_answer(world: World, payment: Payment) -> None:
         )
 
 
-async def test_an_open_session_is_looked_at_after_its_end(world: World) -> None:
+async def test_an_open_session_is_looked_at_soon_later_and_after_its_end(world: World) -> None:
     payment = await world.open_checkout()
     assert payment.expires_at is not None
-    assert await timers(world) == [(payment.reference, payment.expires_at + checkouts.CHECK_AFTER)]
+    soon, later = (payment.created_at + after for after in checkouts.CHECKED_OPEN)
+    assert await timers(world) == [(payment.reference, soon)]
+    assert await check(world, payment, timedelta(minutes=16)) == later
+    end = payment.expires_at + checkouts.CHECK_AFTER
+    assert await check(world, payment, timedelta(hours=3)) == end
+    after = await check(world, payment, timedelta(hours=25))
+    assert after is not None
+    assert after > end
+
+
+async def test_a_lost_webhook_costs_a_quarter_of_an_hour_and_not_a_day(world: World) -> None:
+    payment = await world.open_checkout()
+    await world.pay(payment)
+    [(_, due_at)] = await timers(world)
+    assert due_at - payment.created_at <= timedelta(minutes=15)
+    assert await check(world, payment, due_at - payment.created_at) is None
+    assert (await world.payment(payment)).status == "completed"
+    assert await world.balance(payment.customer_id) == 5
+
+
+async def test_a_session_that_ends_soon_is_looked_at_no_later_for_it(world: World) -> None:
+    payment = await world.open_checkout()
+    short = payment.created_at + timedelta(minutes=30)
+    async with world.wiring.db.transaction() as conn:
+        await conn.execute("update payments set expires_at = $1", short)
+    assert await check(world, payment, timedelta(minutes=16)) == short + checkouts.CHECK_AFTER
 
 
 async def test_a_paid_session_whose_webhooks_were_all_lost_is_found(world: World) -> None:

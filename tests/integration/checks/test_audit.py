@@ -43,6 +43,12 @@ FAULTS = {
     "refunds_take_credits_back": "update payments set refunded_minor = 500",
     "held_for_refunds": "insert into ledger_accounts (customer_id, unit, pool, source, balance,"
     " created_at) select customer_id, 'credit', 'held', 'payment:' || id, 5, now() from payments",
+    "captures_fit": "update payments set authorized_until = now(), authorized_minor = 499,"
+    """ snapshot = jsonb_set(snapshot, '{capture_method}', '"manual"')""",
+    "decisions_are_what_happened": "insert into order_decisions (customer_id, payment_id, kind,"
+    " reference, amount_minor, state, requested_by, created_at, closed_at) select customer_id, id,"
+    " 'capture', gen_random_uuid(), 499, 'done', 'admin', now(), now() from payments",
+    "held_money_has_an_end": "update payments set state = 'authorized'",
     "events_are_stored": "delete from inbox_states",
     "open_events_are_queued": "delete from inbox_queue",
     "dead_events_are_cases": "update inbox_states set state = 'dead'",

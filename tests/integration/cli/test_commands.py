@@ -16,6 +16,7 @@ from bursar.db.connections import connect
 from bursar.messages import inbox
 from bursar.providers.port import Received
 from bursar_sandbox.running import Sandbox
+from login_roles import logins
 from worlds import ROOT, SECRET_KEY, WEBHOOK_SECRET
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -217,3 +218,43 @@ def test_catalogue_is_pushed_once_and_shown(
         assert words in shown
     packs = json.loads(bursar("catalog", "show", "--json")[1])["packs"]
     assert [pack["key"] for pack in packs] == ["starter", "basic", "pro", "enterprise"]
+
+
+def test_a_push_needs_no_webhook_secret_and_a_failed_one_leaves_no_mode(
+    bursar: Command, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, database_url: str
+) -> None:
+    monkeypatch.delenv("STRIPE_WEBHOOK_SECRET", raising=False)
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_not_for_the_sandbox")
+    monkeypatch.setenv("STRIPE_API_BASE", "http://127.0.0.1:9")
+    push = ("catalog", "push", "--file", str(ROOT / "catalog.toml"))
+    code, _, err = bursar(*push)
+    assert (code, err.count("\n")) == (1, 1)
+    execute(database_url, "do $$ begin assert not exists (select from deployment); end $$")
+    monkeypatch.setenv("BURSAR_SANDBOX", "1")
+    monkeypatch.setenv("STRIPE_API_BASE", sandbox.base_url)
+    assert bursar(*push)[0] == 0
+    monkeypatch.delenv("BURSAR_SANDBOX")
+    code, _, err = bursar(*push)
+    assert code == 1
+    assert "belongs to sandbox mode" in err
+    assert "BURSAR_SANDBOX=1" in err
+
+
+async def test_what_the_database_user_may_not_do_is_one_line_that_says_who(
+    bursar: Command, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    async with logins(database_url) as made:
+        name, url = await made.make("bursar_reader")
+        monkeypatch.setenv("DATABASE_URL", url)
+        code, out, err = await asyncio.to_thread(bursar, "keys", "create", "--service")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"error: The database role {name} may not do this: permission denied for")
+    assert "bursar_server" in err
+    assert err.endswith("(misconfigured)\n")
+
+
+def test_what_postgresql_refuses_is_one_line(bursar: Command, database_url: str) -> None:
+    execute(database_url, "alter table api_keys rename to gone")
+    code, _, err = bursar("keys", "list")
+    assert (code, err.count("\n")) == (1, 1)
+    assert 'relation "api_keys" does not exist' in err

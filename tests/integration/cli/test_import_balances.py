@@ -201,7 +201,7 @@ def test_every_bad_line_is_named_and_nothing_is_posted(
         (b"user_id,unit,amount\nada,credit,10\n", 1, "lacks reference"),
         (b"user_id,unit,amount,reference,phone\n", 1, "'phone'"),
         (b"user_id,unit,amount,reference,unit\n", 1, "twice"),
-        (b"user_id;unit;amount;reference\n", 1, "header lacks"),
+        (b"user_id;unit;amount;reference\n", 1, "separated by ';'"),
         (b"user_id,unit,amount,reference\nada,credit,1,a\nad\xe9,credit,1,b\n", 3, "UTF-8"),
         ("user_id,unit,amount,reference\n".encode("utf-16"), 1, "UTF-8"),
         (b"user_id,unit,amount,reference,email\nada,credit,1,a,nobody\n", 2, "e-mail"),
@@ -212,11 +212,12 @@ def test_a_file_that_can_not_be_read_says_where(
 ) -> None:
     path = tmp_path / "balances.csv"
     path.write_bytes(content)
-    code, _, err = shop("import-balances", str(path))
+    code, out, err = shop("import-balances", str(path))
     assert code == 1
     [said] = err.splitlines()
     assert said.startswith(f"line {line}: ")
     assert word in said
+    assert "1 bad line. Mend it" in out
     assert rows(database_url, "select * from ledger_postings") == []
 
 
@@ -241,7 +242,7 @@ def test_a_dry_run_tells_all_and_keeps_nothing(
     code, out, err = shop("import-balances", file, "--dry-run")
     assert code == 1
     assert "nothing was kept" in out
-    assert "1 balances posted, 1 were there already." in out
+    assert "1 balance posted, 1 were there already." in out
     assert err.startswith("line 3: ")
     assert rows(database_url, "select * from ledger_postings") == before
     assert rows(database_url, "select id from users order by id") == [("ada",), ("bob",)]

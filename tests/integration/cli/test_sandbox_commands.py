@@ -74,6 +74,7 @@ def test_what_is_due_by_then_has_happened_when_the_command_ends(
         ("clock", "show", "31d"),
         ("clock", "advance", "31"),
         ("clock", "back", "31d"),
+        ("clock", "advance", "-1d"),
         ("clock", "--url", "http://shop:x"),
         ("faults", "--drop", "1.5"),
         ("faults", "--delay", "soon"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
 
-from bursar.billing.payments import Payment
+from bursar.billing.payments import Payment, Status
+from bursar.entrypoints.web import outcomes
 from bursar_sandbox.running import Sandbox
 from web_shop import GOOD, SECRET_KEY, Shop, form_of, pay, press, shop_at, text_of
 
@@ -230,9 +232,42 @@ def test_somebody_elses_payment_looks_like_none(shop: Shop) -> None:
         for odd in ("", "x" * 3000, "%00", "%ff", "a%0d%0ab"):
             assert browser.get(f"/checkout/success?session_id={odd}").status_code == 404
     with shop.browser() as browser:
-        answer = browser.get(path)
+        answer = browser.get("/checkout/success?session_id=cs_test_unknown")
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?next=%2Fcheckout%2Fsuccess")
+
+
+def test_a_buyer_who_is_signed_in_elsewhere_learns_the_state_and_nothing_else(
+    database_url: str, provider: Sandbox, tmp_path: Path
+) -> None:
+    home = "https://shop.example"
+    with shop_at(database_url, stripe_api_base=provider.base_url, frontend_url=home) as shop:
+        shop.sell(tmp_path)
+        shop.user("ada", email="ada@lovelace.example", name="Ada Lovelace")
+        with shop.browser("ada") as browser:
+            url = press(browser, "basic").headers["location"]
+        (payment,) = paid_for(shop, "ada")
+        path = f"?session_id={payment.session_id}"
+        with shop.browser() as browser:
+            for part in ("", "/status"):
+                waiting = browser.get(f"/checkout/success{part}{path}")
+                assert waiting.status_code == 200
+                assert "Your payment is being confirmed" in text_of(waiting)
+                assert "data-waiting" in waiting.text
+            assert pay(url, GOOD).status_code == 303
+            done = browser.get(f"/checkout/success{path}")
+            assert "Thank you Your payment went through." in text_of(done)
+            assert f'href="{home}"' in done.text
+            assert "Back to Acme Tools" in done.text
+            for private in ("10.00", "12", "Basic", "Ada", "lovelace", f"Payment {payment.id}"):
+                assert private not in text_of(done)
+    assert "no-store" in done.headers["cache-control"]
+
+
+def test_every_state_has_its_words_for_whoever_is_not_signed_in() -> None:
+    assert set(outcomes.BRIEF_WORDS) == set(get_args(Status))
+    free = {state for state, (_, words) in outcomes.BRIEF_WORDS.items() if "not charged" in words}
+    assert free == {"failed", "expired", "canceled"}
 
 
 def test_too_many_checkouts_are_refused_for_that_user_alone(

@@ -200,3 +200,10 @@ def test_a_logo_that_cannot_be_shown_is_refused_at_start(tmp_path: Path, name: s
     (tmp_path / "big.png").write_bytes(b"x" * 200_001)
     with pytest.raises(errors.Misconfigured, match="BURSAR_BRAND_LOGO"):
         assets.read(config.read(None, brand_logo=tmp_path / name))
+
+
+def test_only_a_demo_speaks_of_the_demo(database_url: str, tmp_path: Path) -> None:
+    with shop_at(database_url, sandbox=True, home=tmp_path) as shop, shop.browser() as browser:
+        assert "the demo" not in browser.get("/sign-in").text
+        (tmp_path / "demo.json").write_text("{}")
+        assert "In the demo the link stands in the terminal" in browser.get("/sign-in").text

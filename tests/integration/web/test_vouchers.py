@@ -128,7 +128,9 @@ def test_every_refusal_keeps_what_was_typed_and_says_why(page_shop: Shop) -> Non
             refused = redeem(browser, code)
             assert refused.status_code == status, code
             assert "Nothing was redeemed" in text_of(refused)
-            assert words in text_of(refused)
+            assert text_of(refused).count(words) == 1
+            assert 'aria-describedby="code-hint code-fault"' in refused.text
+            assert refused.text.count('id="code-fault"') == 1
             assert "Error: Account" in text_of(refused)
             assert "<b>" not in refused.text
             assert 'value="LATER"' in refused.text or code != "LATER"

@@ -7,7 +7,8 @@ create or replace function credits_check_user(p_user_id text) returns void
 language plpgsql immutable as $$
 begin
     if p_user_id is null or length(p_user_id) not between 1 and 128
-        or p_user_id ~ '[[:cntrl:]]'
+        or p_user_id ~ ('[[:cntrl:]' || E'\\u00a0\\u00ad\\u1680\\u2000-\\u200f\\u2028-\\u202f'
+            || E'\\u205f-\\u206f\\u3000\\ue000-\\uf8ff\\ufeff]')
     then
         raise exception 'p_user_id is not a user id' using errcode = '22023',
             hint = 'Pass 1 to 128 printable characters; a uuid as text: id::text.';
@@ -22,6 +23,16 @@ begin
         raise exception 'p_amount is not between 1 and 1000000000000' using errcode = '22023',
             hint = 'Pass a whole number of the unit''s smallest part, above zero; '
                 || 'to take credits call use_credits.';
+    end if;
+end $$;
+
+-- Raises unless each statement sees what is committed: what is read after the customer's lock must
+-- be the truth, and an older snapshot is not.
+create or replace function credits_check_isolation() returns void language plpgsql stable as $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'credits move in READ COMMITTED transactions only' using errcode = '25001',
+            hint = 'Begin the transaction with: begin isolation level read committed.';
     end if;
 end $$;
 
@@ -70,8 +81,8 @@ end $$;
 --   subscription           into the plan's credits, without an end
 --
 -- p_stripe_payment_id is the cause: one payment adds once for each type, to one user and with one
--- amount, however often and by however many it is told. A payment that brought credits by Bursar's
--- own webhook adds no purchase again. Without an id every call counts.
+-- amount, however often and by however many it is told. A payment that Bursar knows as its own brings
+-- its credits by Bursar's webhook, now or later, and adds no purchase here. Without an id every call counts.
 create or replace function add_credits(
     p_user_id text, p_amount bigint, p_type text, p_stripe_payment_id text default null
 ) returns bigint
@@ -82,7 +93,8 @@ declare
     customer bigint;
     said text;
 begin
-    perform credits_check_user(p_user_id), credits_check_amount(p_amount);
+    perform credits_check_user(p_user_id), credits_check_amount(p_amount),
+        credits_check_isolation();
     if p_type is null
         or p_type not in ('purchase', 'bonus', 'subscription', 'refund', 'adjustment')
     then
@@ -96,12 +108,14 @@ begin
     end if;
     chosen := credits_default_unit();
     customer := credits_customer(moment, p_user_id);
+    -- Whoever grants this payment has the customer's lock while doing so: what is read after it is
+    -- the truth, and a payment of ours that is on its way counts as ours.
+    perform 1 from customers c where c.id = customer for no key update;
 
     if p_type <> 'purchase' or p_stripe_payment_id is null or not exists (
         select from provider_refs r
-        join ledger_postings p on p.customer_id = r.customer_id and p.payment_id = r.target_id
         where r.provider = 'stripe' and r.kind in ('session', 'intent', 'charge', 'invoice')
-            and r.ref = p_stripe_payment_id and p.type = 'purchase')
+            and r.ref = p_stripe_payment_id and r.target_id is not null)
     then
         select outcome into strict said from ledger_post(
             moment, false, array[customer], array[chosen],
@@ -122,5 +136,5 @@ begin
     return ledger_spendable(moment, customer, chosen);
 end $$;
 
-revoke execute on function credits_check_user, credits_check_amount, credits_default_unit,
+revoke execute on function credits_check_user, credits_check_amount, credits_check_isolation, credits_default_unit,
     credits_customer, add_credits(text, bigint, text, text) from public;

@@ -10,7 +10,8 @@ declare
     customer bigint;
     said text;
 begin
-    perform credits_check_user(p_user_id), credits_check_amount(p_amount);
+    perform credits_check_user(p_user_id), credits_check_amount(p_amount),
+        credits_check_isolation();
     if length(p_description) > 500 or p_description ~ '[[:cntrl:]]' then
         raise exception 'p_description is too long or not printable' using errcode = '22023',
             hint = 'Pass at most 500 printable characters, or null.';

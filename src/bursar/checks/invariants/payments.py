@@ -85,42 +85,68 @@ INVARIANTS = (
     ),
     Invariant(
         "reversals_fit",
-        "Refunds of a payment come to no more than was captured, and its sums are theirs.",
+        "Refunds of a payment come to no more than was captured, and its sums are those of its "
+        "refunds and disputes.",
         """
         select p.customer_id, p.id as payment_id, p.captured_minor, p.refunded_minor,
-            coalesce(sum(r.amount_minor) filter (where r.state = 'settled'), 0) as settled
+            p.disputed_minor,
+            coalesce(sum(r.amount_minor) filter (where r.kind = 'refund' and r.state = 'settled'),
+                0) as refunded,
+            coalesce(sum(r.amount_minor) filter (where r.kind = 'dispute' and not r.inquiry
+                and r.state <> 'released'), 0) as disputed
         from payments p
         left join reversals r on r.customer_id = p.customer_id and r.payment_id = p.id
-            and r.kind = 'refund'
         group by p.customer_id, p.id
         having p.refunded_minor + p.refund_pending_minor > p.captured_minor
-            or p.refunded_minor <> least(p.captured_minor,
-                coalesce(sum(r.amount_minor) filter (where r.state = 'settled'), 0))
+            or p.refunded_minor <> least(p.captured_minor, coalesce(sum(r.amount_minor)
+                filter (where r.kind = 'refund' and r.state = 'settled'), 0))
+            or p.disputed_minor <> least(p.captured_minor, coalesce(sum(r.amount_minor)
+                filter (where r.kind = 'dispute' and not r.inquiry and r.state <> 'released'), 0))
         """,
     ),
     Invariant(
         "refunds_take_credits_back",
-        "What went back of a payment took its share of the credits it brought, rounded up.",
+        "What went back of a payment, by refund or lost dispute, took its share of the credits it "
+        "brought, rounded up.",
         """
-        select customer_id, payment_id, given, taken, refunded_minor, captured_minor from (
+        select customer_id, payment_id, given, taken, refunded_minor, lost, captured_minor from (
             select p.customer_id, p.id as payment_id, p.refunded_minor, p.captured_minor,
                 coalesce(sum(l.amount) filter (where l.type = 'purchase'), 0) as given,
-                coalesce(-sum(l.amount) filter (where l.type = 'refund'), 0) as taken
+                coalesce(-sum(l.amount) filter (where l.type = 'refund'), 0) as taken,
+                (select coalesce(sum(r.amount_minor), 0) from reversals r
+                    where r.customer_id = p.customer_id and r.payment_id = p.id
+                        and r.kind = 'dispute' and r.state = 'settled' and not r.inquiry) as lost
             from payments p
             left join ledger_postings l on l.customer_id = p.customer_id and l.payment_id = p.id
             group by p.customer_id, p.id
         ) x
         where taken <> case when captured_minor = 0 then 0
-            else least(given, ceil(given * refunded_minor / captured_minor)) end
+            else least(given, ceil(given * least(refunded_minor + lost, captured_minor)
+                / captured_minor)) end
         """,
     ),
     Invariant(
         "held_for_refunds",
-        "Credits are held for a payment only while a refund of it is pending.",
+        "Credits are held for a payment only while a refund or a dispute of it is pending, and no "
+        "more than that would take.",
         """
-        select a.customer_id, a.source, a.balance from ledger_accounts a
-        join payments p on p.customer_id = a.customer_id and a.source = 'payment:' || p.id
-        where a.pool = 'held' and a.balance > 0 and p.refund_pending_minor = 0
+        select customer_id, source, balance, given, taken, pending from (
+            select a.customer_id, a.source, a.balance, p.captured_minor,
+                (select coalesce(sum(l.amount) filter (where l.type = 'purchase'), 0)
+                    from ledger_postings l
+                    where l.customer_id = p.customer_id and l.payment_id = p.id) as given,
+                (select coalesce(-sum(l.amount) filter (where l.type = 'refund'), 0)
+                    from ledger_postings l
+                    where l.customer_id = p.customer_id and l.payment_id = p.id) as taken,
+                (select coalesce(sum(r.amount_minor) filter (where r.state = 'pending'), 0)
+                    from reversals r where r.customer_id = p.customer_id
+                        and r.payment_id = p.id and not r.inquiry) as pending
+            from ledger_accounts a
+            join payments p on p.customer_id = a.customer_id and a.source = 'payment:' || p.id
+            where a.pool = 'held' and a.balance > 0
+        ) x
+        where pending = 0 or captured_minor = 0 or balance > given - taken
+            or balance > ceil(given * pending / captured_minor)
         """,
     ),
 )

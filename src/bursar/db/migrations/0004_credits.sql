@@ -29,6 +29,19 @@ create table holds (
     check ((state = 'settled') = (captured > 0))
 );
 
+-- What a refund could not take and nobody has to pay lies in the pool `forgiven`, below zero like a
+-- debt: what comes back of older uses and holds goes there, and no purchase does.
+alter table ledger_accounts
+    drop constraint ledger_accounts_pool_check,
+    drop constraint ledger_accounts_check2,
+    drop constraint ledger_accounts_check3,
+    add constraint ledger_accounts_pool_known check (pool in
+        ('plan', 'bonus', 'purchased', 'held', 'debt', 'forgiven', 'house')),
+    add constraint ledger_accounts_not_overdrawn check
+        (pool in ('debt', 'forgiven', 'house') or balance >= 0),
+    add constraint ledger_accounts_debts check
+        (pool not in ('debt', 'forgiven') or balance <= 0);
+
 -- The hold that a release, a use or an expiry closed.
 alter table ledger_postings add column hold_id bigint;
 create index ledger_postings_hold on ledger_postings (customer_id, hold_id)

@@ -124,6 +124,16 @@ class PlanPriceAnswer(Answer):
     price_formatted: str
 
 
+class PlanDurationAnswer(Answer):
+    """What so many months cost in one currency, paid once."""
+
+    months: int
+    amount: int = Field(description="In minor units of `currency`.")
+    currency: str
+    price_formatted: str
+    per_month: str = Field(description="The price of one month, for people.")
+
+
 class PlanAnswer(Answer):
     """A plan on sale."""
 
@@ -139,6 +149,7 @@ class PlanAnswer(Answer):
     trial_days: int | None
     group: str = Field(description="Of the plans of a group a customer has one at a time.")
     prices: list[PlanPriceAnswer]
+    durations: list[PlanDurationAnswer]
 
 
 class PlansAnswer(Answer):

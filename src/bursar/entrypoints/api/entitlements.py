@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
 import orjson
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,6 +41,7 @@ from bursar.entrypoints.api.entitlement_bodies import (
 from bursar.entrypoints.api.once import once_here
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.paging import Page, cut
+from bursar.entrypoints.api.requests import UserId
 from bursar.entrypoints.api.state import api_of
 
 router = APIRouter(tags=["entitlements"])
@@ -54,7 +56,14 @@ OptionalKey = Annotated[str | None, Depends(idempotency_key)]
 class GivenAsked(Page):
     """The query of what a customer was given."""
 
-    customer_id: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    customer_id: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    user_id: UserId | None = Field(None, description="Instead: this user's own account.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if (self.customer_id is None) == (self.user_id is None):
+            raise PydanticCustomError("one_of", "Send exactly one of customer_id and user_id")
+        return self
 
 
 def _check_feature(text: str) -> None:
@@ -194,13 +203,22 @@ async def list_given(
 ) -> Response:
     """List what a customer has and had, by source, newest first."""
     async with api_of(request).wiring.db.connection() as conn:
-        if await customers.find_customer(conn, asked.customer_id) is None:
-            raise errors.NotFound("There is no such customer.")
+        customer_id = await _named_customer(conn, asked)
         rows = await entitlement_grants.list_given(
-            conn, asked.customer_id, before=asked.before, limit=asked.limit + 1
+            conn, customer_id, before=asked.before, limit=asked.limit + 1
         )
     shown, cursor = cut(rows, asked.limit)
     return answer(GivenListAnswer(data=[_given(row) for row in shown], next_cursor=cursor))
+
+
+async def _named_customer(conn: Connection, asked: GivenAsked) -> int:
+    """Raises errors.NotFound."""
+    if asked.user_id is not None:
+        return await grants.find_customer(conn, user_id=asked.user_id)
+    found = asked.customer_id or 0
+    if await customers.find_customer(conn, found) is None:
+        raise errors.NotFound("There is no such customer.")
+    return found
 
 
 @router.delete(

@@ -12,12 +12,13 @@ from bursar.entrypoints.api.answers import answer
 from bursar.entrypoints.api.entitlement_bodies import (
     LimitAnswer,
     PlanAnswer,
+    PlanDurationAnswer,
     PlanPriceAnswer,
     PlansAnswer,
 )
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.state import api_of
-from bursar.money import format_money
+from bursar.money import format_money, price_per_credit
 
 router = APIRouter(tags=["catalogue"])
 
@@ -45,6 +46,18 @@ def _plan(plan: Plan) -> PlanAnswer:
                 price_formatted=format_money(price.amount_minor, price.currency),
             )
             for price in plan.prices
+        ],
+        durations=[
+            PlanDurationAnswer(
+                months=duration.months,
+                amount=duration.amount_minor,
+                currency=duration.currency,
+                price_formatted=format_money(duration.amount_minor, duration.currency),
+                per_month=price_per_credit(
+                    duration.amount_minor, duration.currency, duration.months
+                ),
+            )
+            for duration in plan.durations
         ],
     )
 

@@ -58,6 +58,9 @@ Credits = Annotated[
 ]
 Description = Annotated[Line, Field(min_length=1, max_length=500)]
 MetadataValue = Annotated[str, Field(max_length=500)]
+Metadata = Annotated[
+    dict[str, MetadataValue], Field(max_length=METADATA_KEYS_MAX), AfterValidator(_metadata)
+]
 
 
 class Sent(BaseModel):
@@ -111,11 +114,7 @@ class CheckoutRequest(Sent):
         None, description="On an allowed origin; `{CHECKOUT_SESSION_ID}` is filled in."
     )
     cancel_url: Annotated[str, Field(max_length=2048)] | None = None
-    metadata: Annotated[
-        dict[str, MetadataValue],
-        Field(max_length=METADATA_KEYS_MAX),
-        AfterValidator(_metadata),
-    ] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:

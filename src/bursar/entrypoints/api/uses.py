@@ -17,10 +17,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bursar import errors, failpoints
-from bursar.access import audit_log, idempotency
+from bursar.access import idempotency
 from bursar.access.actors import Actor
 from bursar.billing import uses
-from bursar.billing.uses import Done, Outcome, Return, Use
+from bursar.billing.uses import Outcome, Return, Use
 from bursar.db import Connection
 from bursar.entrypoints.api.answers import UseAnswer, answer
 from bursar.entrypoints.api.bodies import body_of
@@ -133,29 +133,10 @@ async def reverse_use(
 
     async def work(conn: Connection) -> list[Outcome]:
         wanted = [Return(asked, used, body.amount)]
-        outcomes = await uses.give_back(conn, wanted, at=wiring.clock.now())
-        for done in outcomes:
-            if isinstance(done, Done) and not done.repeated:
-                await _record(conn, caller, used, done, body.description)
-        return outcomes
+        return await uses.give_back(conn, wanted, by=caller.actor, at=wiring.clock.now())
 
     [outcome] = await wiring.db.run(work)
     return _answer(outcome)
-
-
-async def _record(
-    conn: Connection, caller: Caller, used: int, done: Done, reason: str | None
-) -> None:
-    """Tell the audit log that a service gave a use back."""
-    await audit_log.record(
-        conn,
-        caller.actor,
-        "credits.given_back",
-        subject=f"transaction:{used}",
-        customer_id=caller.customer_id,
-        reason=reason,
-        detail={"transaction_id": done.transaction_id},
-    )
 
 
 def routes(wiring: Wiring) -> list[Route]:

@@ -37,10 +37,11 @@ def push(
         report = (lambda _: None) if as_json else print
         adapter = wiring.provider(provider)
         return await catalog_push.push(
-            wiring.db, adapter, wanted, clock=wiring.clock, report=report
+            wiring.db, adapter, wanted, clock=wiring.clock, report=report, mode=settings.mode
         )
 
-    pushed = with_wiring(settings, act)
+    # The mode is claimed with what is stored: a push that fails binds the database to nothing.
+    pushed = with_wiring(settings, act, claim=False)
     if as_json:
         print_json(pushed)
 

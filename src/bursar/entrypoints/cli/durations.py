@@ -14,6 +14,8 @@ METAVAR = "DURATION"
 def parse_seconds(text: str) -> float:
     """Seconds from a number and a unit, such as `0.5s` or `31d`. Raises BadParameter."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])", text.strip().lower())
+    if match is None and re.match(r"-[0-9.]", text.strip()):
+        raise typer.BadParameter(f"{text!r} goes back, and time only goes forward.")
     if match is None:
         raise typer.BadParameter(f"{text!r} is no duration; write it like 10s, 5m, 2h or 31d.")
     return float(match[1]) * UNIT_SECONDS[match[2]]

@@ -92,12 +92,17 @@ def _tell(
     for fault in bad:
         print(f"line {fault.line}: {fault.message}", file=sys.stderr)
     if read_only:
-        print(f"Nothing was posted: {len(bad)} bad lines. Mend them and run it again.")
+        print(f"Nothing was posted: {_bad_lines(len(bad))} and run it again.")
         return
     if dry_run:
         print("Tried, and nothing was kept. It would be:")
-    print(f"{summary.posted} balances posted, {summary.already_there} were there already.")
+    balances = "balance" if summary.posted == 1 else "balances"
+    print(f"{summary.posted} {balances} posted, {summary.already_there} were there already.")
     for name, amount in sorted(summary.posted_amounts.items()):
         print(f"{format_credits(amount, units[name].decimals)} {units[name].label}")
     if bad:
         print(f"{len(bad)} refused: their references stand for other figures.")
+
+
+def _bad_lines(count: int) -> str:
+    return "1 bad line. Mend it" if count == 1 else f"{count} bad lines. Mend them"

@@ -50,7 +50,8 @@ def run(context: typer.Context) -> None:
     os.execv(sys.executable, program(settings))  # noqa: S606 - no shell is wanted
 
 
-@group.command()
+# So that a time below zero is told what it is, and not taken for an option.
+@group.command(context_settings={"ignore_unknown_options": True})
 def clock(
     act: Annotated[Literal["show", "advance"], typer.Argument(help="What to do.")] = "show",
     span: Annotated[

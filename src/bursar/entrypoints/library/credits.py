@@ -127,7 +127,7 @@ class Credits:
 
         async def work(conn: Connection) -> list[Done | errors.Error]:
             wanted = [Return(request, used, amount)]
-            return await uses.give_back(conn, wanted, at=wiring.clock.now())
+            return await uses.give_back(conn, wanted, by=SERVICE, at=wiring.clock.now())
 
         return await _run(wiring, work)
 

@@ -51,8 +51,11 @@ class Assets:
 
     by_path: dict[str, Asset]
     stylesheet: str
+    admin: str
     theme: str
     script: str
+    card_style: str
+    card_script: str
     icon: str
     logo: str | None
 
@@ -94,7 +97,10 @@ def read(settings: Settings) -> Assets:
     icon = FAVICON.format(fill=light.fill, label=light.label)
     found = {
         "/static/pages.css": ((_STATIC / "pages.css").read_bytes(), ".css"),
+        "/static/admin.css": ((_STATIC / "admin.css").read_bytes(), ".css"),
         "/static/pages.js": ((_STATIC / "pages.js").read_bytes(), ".js"),
+        "/static/checkout.css": ((_STATIC / "checkout.css").read_bytes(), ".css"),
+        "/static/checkout.js": ((_STATIC / "checkout.js").read_bytes(), ".js"),
         "/theme.css": (theme.stylesheet(settings.brand_accent).encode(), ".css"),
         "/favicon.svg": (icon.encode(), ".svg"),
     }
@@ -105,8 +111,11 @@ def read(settings: Settings) -> Assets:
     return Assets(
         by_path=files,
         stylesheet=files["/static/pages.css"].url,
+        admin=files["/static/admin.css"].url,
         theme=files["/theme.css"].url,
         script=files["/static/pages.js"].url,
+        card_style=files["/static/checkout.css"].url,
+        card_script=files["/static/checkout.js"].url,
         icon=files["/favicon.svg"].url,
         logo=logo.url if logo else None,
     )

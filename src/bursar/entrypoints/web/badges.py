@@ -67,6 +67,11 @@ def payment_badge(status: str, *, mismatch: bool = False) -> Badge:
     return _badge("payment", PAYMENT, status)
 
 
+def order_badge(status: str, *, deciding: bool) -> Badge:
+    """The badge of an order under review: its payment's, unless a decision is under way."""
+    return PAYMENT["unknown"] if deciding else payment_badge(status)
+
+
 def reversal_badge(kind: str, state: str) -> Badge:
     """The badge of a refund or a dispute."""
     return _badge(kind, DISPUTE if kind == "dispute" else REFUND, state)

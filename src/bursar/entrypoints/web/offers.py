@@ -168,6 +168,20 @@ def read_amount(text: str, unit: Unit, currency: str, *, minimum: int = 1) -> in
     """
     if currency not in unit.per_minor:
         raise errors.CurrencyNotSold(f"{unit.label} are not sold in this currency.")
+    amount_minor = read_minor(text, currency)
+    least, most = bounds_of(unit, currency, minimum)
+    if amount_minor < least:
+        raise errors.AmountOutOfBounds(f"The least is {format_money(least, currency)}")
+    if amount_minor > most:
+        raise errors.AmountOutOfBounds(f"The most is {format_money(most, currency)}")
+    return amount_minor
+
+
+def read_minor(text: str, currency: str) -> int:
+    """A typed amount in minor units of `currency`, whatever it is for.
+
+    Raises Invalid when it can't be read.
+    """
     places = exponent(currency)
     example = format_money(25 * 10**places, currency)
     symbol = format_money(0, currency, trim=True).rstrip("0").strip()
@@ -180,10 +194,4 @@ def read_amount(text: str, unit: Unit, currency: str, *, minimum: int = 1) -> in
     if len((match[1] or "").rstrip("0")) > places:
         wanted = f"at most {places} digits after the point" if places else "no decimals"
         raise errors.Invalid(f"Amounts in {currency.upper()} have {wanted}, like {example}")
-    amount_minor = int(Decimal(bare.replace(",", "")).scaleb(places))
-    least, most = bounds_of(unit, currency, minimum)
-    if amount_minor < least:
-        raise errors.AmountOutOfBounds(f"The least is {format_money(least, currency)}")
-    if amount_minor > most:
-        raise errors.AmountOutOfBounds(f"The most is {format_money(most, currency)}")
-    return amount_minor
+    return int(Decimal(bare.replace(",", "")).scaleb(places))

@@ -117,15 +117,16 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
     status = payment.status
     heading, sentence = _words(payment, status, waited_seconds, brought)
     # While the session is open the order is kept there: another card pays the same one.
-    retry = status == "failed" and payment.session_url
+    again = payment.session_url or payment.request.get("page")
+    retry = status == "failed" and again
     done = status in ("completed", "authorized", "partially_refunded", "refunded", "disputed")
     act = (
-        Act("Try another card", payment.session_url or "")
+        Act("Try another card", again or "")
         if retry
         else Act("See your balance", "/account")
         if done or status == "processing"
-        else Act("Back to the payment", payment.session_url)
-        if status == "pending" and payment.session_url and waited_seconds >= LONG_SECONDS
+        else Act("Back to the payment", again)
+        if status == "pending" and again and waited_seconds >= LONG_SECONDS
         else Act("See your account", "/account")
         if status == "pending"
         else Act("See prices", "/pricing")
@@ -142,6 +143,51 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
         waiting=status in ("pending", "processing"),
         credited=brought if status == "completed" else None,
         receipt_url=payment.receipt_url,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A payment's state for whoever is not signed in: no amount, no name, no number."""
+
+    heading: str
+    sentence: str
+    badge: Badge
+    act: Act
+    waiting: bool = False
+
+
+BRIEF_WORDS = {
+    "pending": ("Thank you", "Your payment is being confirmed. Do not pay again."),
+    "processing": (
+        "Thank you",
+        "Your bank is processing the payment. With some banks this takes a few days. Do not pay "
+        "again.",
+    ),
+    "authorized": ("Thank you", "Your order is placed. You are charged when it is accepted."),
+    "completed": ("Thank you", "Your payment went through."),
+    "failed": ("The payment did not go through", f"{NOT_CHARGED} Go back and try again."),
+    "expired": ("This order has expired", f"{NOT_CHARGED} Go back and start again."),
+    "canceled": ("This order was canceled", NOT_CHARGED),
+    "partially_refunded": ("Thank you", "Your payment went through, and a part of it went back."),
+    "refunded": ("Your payment was given back", "It goes the way that you paid."),
+    "disputed": ("Thank you", "Your payment went through. Your bank is looking into it."),
+}
+
+
+def brief(payment: Payment, act: Act) -> Brief:
+    """What may be said of `payment` to whoever has its unguessable address and is not signed in."""
+    status = payment.status
+    heading, sentence = BRIEF_WORDS[status]
+    if payment.mismatch and status == "completed":
+        heading = "Thank you"
+        sentence = "A person checks your payment before anything is added. Do not pay again."
+    return Brief(
+        heading=heading,
+        sentence=sentence,
+        badge=payment_badge(status, mismatch=bool(payment.mismatch)),
+        act=act,
+        waiting=status in ("pending", "processing"),
     )
 
 

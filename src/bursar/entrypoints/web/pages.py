@@ -6,7 +6,7 @@ a page says comes in as words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def open_site(wiring: Wiring) -> Site:
         assets=files,
         shop_name=settings.shop_name,
         shop_short=cut(settings.shop_name),
-        demo=settings.sandbox,
+        # Only `bursar demo` puts this file there, and takes it away when it ends.
+        demo=lambda: settings.sandbox and (settings.home / "demo.json").exists(),
         test_mode=settings.mode != "live",
     )
     return Site(wiring, files, templates)
@@ -69,8 +70,10 @@ def render(
     visitor: Visitor | None,
     status: int = 200,
     ways_out: Iterable[str] = (),
+    card_form: Mapping[str, Iterable[str]] | None = None,
 ) -> Response:
-    """A page under our policy; `ways_out` are the origins where its forms may end.
+    """A page under our policy; `ways_out` are the origins where its forms may end; `card_form`
+    those that a page with the provider's card form needs, by directive.
 
     Whatever belongs to somebody is not kept by any cache.
     """
@@ -82,7 +85,7 @@ def render(
         here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
     )
     headers = {
-        "content-security-policy": _policy(ways_out),
+        "content-security-policy": _policy(ways_out, card_form or {}),
         "cache-control": "no-store",
         "referrer-policy": "same-origin",
         "x-content-type-options": "nosniff",
@@ -92,10 +95,16 @@ def render(
     return Response(html, status_code=status, media_type="text/html", headers=headers)
 
 
-def _policy(ways_out: Iterable[str]) -> str:
+def _policy(ways_out: Iterable[str], card_form: Mapping[str, Iterable[str]]) -> str:
     """The form's redirect leads to the provider, and browsers hold it to `form-action` as well."""
     targets = " ".join(dict.fromkeys(["'self'", *map(origin_of, ways_out)]))
+    scripts, frames, calls = (
+        " ".join(["'self'", *card_form.get(directive, ())])
+        for directive in ("script-src", "frame-src", "connect-src")
+    )
+    framed = f"frame-src {frames}; " if card_form else ""
     return (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self'; form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'self'; script-src {scripts}; img-src 'self' data:; "
+        f"{framed}connect-src {calls}; form-action {targets}; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )

@@ -16,12 +16,12 @@ from starlette.responses import RedirectResponse, Response
 
 from bursar import errors
 from bursar.access import idempotency, limits
-from bursar.billing import catalog, checkouts
+from bursar.billing import catalog, catalog_plans, checkouts
 from bursar.billing.catalog import Pack, Unit
 from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.db import Connection
-from bursar.entrypoints.web import forms, offers, pages, visitors
+from bursar.entrypoints.web import durations, forms, offers, pages, visitors
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.money import Money
@@ -98,7 +98,9 @@ async def _page(
     topup = None
     if provider.capabilities.free_amount:
         topup = offers.top_up(await catalog.list_units(conn), provider.capabilities.minimum_minor)
+    plans = await _durations(site, conn, provider, query.get("currency"))
     values: dict[str, object] = {
+        "durations": plans,
         "tables": offers.rates(packs, kept=query.get("package")),
         "topup": topup,
         "typed": typed,
@@ -115,7 +117,19 @@ async def _page(
         visitor=visitor,
         status=422 if typed.fault else 200,
         ways_out=provider.capabilities.hosted_origins,
+        card_form=provider.capabilities.card_form_origins() if plans and visitor else None,
     )
+
+
+async def _durations(
+    site: Site, conn: Connection, provider: Provider, currency: str | None
+) -> list[durations.Offer]:
+    """Plans by duration, where cards can be taken in a form of ours."""
+    if provider.capabilities.card_form is None or not site.wiring.settings.publishable_key:
+        return []
+    units = {unit.name: unit for unit in await catalog.list_units(conn)}
+    plans = await catalog_plans.list_plans(conn, provider.name)
+    return durations.offers(plans, units, currency=currency)
 
 
 async def buy(site: Site, request: Request) -> Response:

@@ -98,7 +98,8 @@ def sign_in_first(request: Request) -> Response:
     there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.method not in ("GET", "HEAD"):
         # A form can't be sent again by a link: back to the page where it stood.
-        there = "/account" if request.url.path.startswith("/account") else "/pricing"
+        path = request.url.path
+        there = next((p for p in ("/account", "/admin") if path.startswith(p)), "/pricing")
     query = {"next": there}
     return RedirectResponse(f"/sign-in?{urlencode(query)}", 303, {"cache-control": "no-store"})
 

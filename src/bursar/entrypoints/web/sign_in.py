@@ -17,6 +17,7 @@ from bursar.entrypoints import addresses
 from bursar.entrypoints.web import forms, pages, visitors
 from bursar.entrypoints.web.pages import Site
 
+HOME = "/account"
 NO_STORE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 
@@ -26,32 +27,36 @@ async def show(site: Site, request: Request) -> Response:
     Whoever only looks ahead (a HEAD, a browser's prefetch) must not use the link up.
     """
     token = request.query_params.get("token", "")
-    then = forms.local_path(request.query_params.get("next"), "/account")
+    then = forms.local_path(request.query_params.get("next"), "")
     if request.headers.get("sec-purpose", "").startswith("prefetch"):
         return Response(status_code=503, headers=NO_STORE)
     if not token or request.method != "GET":
         async with site.wiring.db.connection() as conn:
             visitor = await visitors.find(conn, request)
         if visitor is not None and not token:
-            return RedirectResponse(then, 303, NO_STORE)
-        return pages.render(
-            site, request, "sign_in.html", {"wrong": False, "change_to": None}, visitor=visitor
-        )
+            return RedirectResponse(then or HOME, 303, NO_STORE)
+        return pages.render(site, request, "sign_in.html", _asked(then), visitor=visitor)
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.find(conn, request)
         whose = await sessions.whose_link(conn, token) if visitor else None
     if visitor is not None and whose not in (None, visitor.user.id):
         # A link that somebody sent must not turn this buyer into another unseen: what is bought
         # next would be the other's.
-        asked = {"wrong": False, "change_to": whose, "token": token, "then": then}
+        asked = {**_asked(then), "change_to": whose, "token": token, "then": then}
         return pages.render(site, request, "sign_in.html", asked, visitor=visitor)
     return await _sign_in(site, request, token, then)
+
+
+def _asked(then: str) -> dict[str, object]:
+    """What the page is told: nothing wrong, nobody to change to, and whether an operator waits."""
+    operator = then == "/admin" or then.startswith("/admin/")
+    return {"wrong": False, "change_to": None, "operator": operator}
 
 
 async def confirm(site: Site, request: Request) -> Response:
     """POST /sign-in: sign in as another user, after the person was asked."""
     fields = await forms.read(request)
-    then = forms.local_path(fields.get("next"), "/account")
+    then = forms.local_path(fields.get("next"), "")
     return await _sign_in(site, request, fields.get("token", ""), then)
 
 
@@ -63,10 +68,11 @@ async def _sign_in(site: Site, request: Request, token: str, then: str) -> Respo
             site,
             request,
             "sign_in.html",
-            {"wrong": True, "change_to": None},
+            {**_asked(then), "wrong": True},
             visitor=None,
             status=401,
         )
+    then = then or ("/admin" if signed_in.admin else HOME)
     response = RedirectResponse(then, 303, NO_STORE)
     visitors.begin_session(response, site.wiring.settings, signed_in.session_token)
     return response

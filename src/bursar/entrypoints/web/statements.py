@@ -198,7 +198,7 @@ def _link(payment: Payment, now: datetime) -> Link | None:
 def split_payments(
     payments: Sequence[Payment], reversals: Mapping[int, Sequence[Reversal]], now: datetime
 ) -> tuple[list[PaymentLine], list[PaymentLine]]:
-    """Payments that moved money or will, and attempts that were not paid."""
+    """Payments that moved money or will, and attempts of which no payment is known (yet)."""
     paid = [p for p in payments if p.status not in UNPAID]
     unpaid = [p for p in payments if p.status in UNPAID]
     return (

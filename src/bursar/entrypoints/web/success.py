@@ -2,6 +2,7 @@
 
 Owns `/checkout/success` and the fragment that watches it. It settles through the same function as
 the webhook, so the balance is right whichever comes first; a payment of somebody else is not there.
+A buyer whose app has a login of its own is not signed in here: the state is said, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from bursar.billing import catalog, checkouts, customers, payments
 from bursar.billing.payments import Payment
 from bursar.db import Connection
 from bursar.entrypoints.web import outcomes, pages, visitors
-from bursar.entrypoints.web.outcomes import Credited, Outcome
+from bursar.entrypoints.web.outcomes import Act, Brief, Credited, Outcome
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.ledger import balances
 
 log = structlog.get_logger("bursar.web")
 
-SESSION_ID_MAX = 255
+PROVIDER_ID_MAX = 255
 POSTINGS_LOOKED_AT = 100
 REFRESH_SECONDS = 4
 # The page without script asks again by itself for a while, and then leaves it to the reader.
@@ -36,56 +37,82 @@ REFRESHES_UNTIL_SECONDS = 300
 class Look:
     """Who looks at what, and for how many seconds already."""
 
-    visitor: Visitor
-    outcome: Outcome
+    visitor: Visitor | None
+    outcome: Outcome | Brief
     waited_seconds: int
 
 
 async def show(site: Site, request: Request) -> Response:
-    """GET /checkout/success?session_id=: the payment's outcome as a page."""
+    """GET /checkout/success?session_id= | payment_intent=: the payment's outcome as a page."""
     return _render(site, request, "success.html", await _look(site, request))
 
 
 async def show_fragment(site: Site, request: Request) -> Response:
-    """GET /checkout/success/status?session_id=: the outcome alone, for the page's script."""
-    return _render(site, request, "outcome.html", await _look(site, request))
+    """GET /checkout/success/status?…: the outcome alone, for the page's script."""
+    look = await _look(site, request)
+    return _render(site, request, _part(look), look)
 
 
 def _render(site: Site, request: Request, template: str, look: Look) -> Response:
-    session_id = request.query_params["session_id"]
+    named = _named(request)
     waited = look.waited_seconds + REFRESH_SECONDS
-    again = urlencode({"session_id": session_id, "waited": waited})
+    again = urlencode({**named, "waited": waited})
     values: dict[str, object] = {
         "outcome": look.outcome,
-        "watch": f"/checkout/success/status?{urlencode({'session_id': session_id})}",
+        "part": _part(look),
+        "watch": f"/checkout/success/status?{urlencode(named)}",
         "refresh": f"{REFRESH_SECONDS};url=/checkout/success?{again}",
         "refreshes": look.outcome.waiting and waited < REFRESHES_UNTIL_SECONDS,
     }
     return pages.render(site, request, template, values, visitor=look.visitor)
 
 
+def _part(look: Look) -> str:
+    return "outcome.html" if isinstance(look.outcome, Outcome) else "outcome_brief.html"
+
+
 async def _look(site: Site, request: Request) -> Look:
     """Raises errors.Unauthenticated and errors.NotFound."""
-    session_id = request.query_params.get("session_id", "")
     async with site.wiring.db.connection() as conn:
-        visitor = await visitors.require(conn, request)
-        payment = await _find(site, conn, session_id)
+        visitor = await visitors.find(conn, request)
+        payment = await _find(site, conn, _named(request))
         if payment is None:
-            raise errors.NotFound()
-        await customers.customer_for(conn, visitor.user, payment.customer_id)
+            raise errors.NotFound() if visitor else errors.Unauthenticated()
+        if visitor is not None:
+            await customers.customer_for(conn, visitor.user, payment.customer_id)
     payment = await _synced(site, payment)
+    waited = _seconds(request.query_params.get("waited", ""))
+    if visitor is None:
+        return Look(None, outcomes.brief(payment, _back(site)), waited)
     async with site.wiring.db.connection() as conn:
         brought = await _credited(conn, payment)
-    waited = _seconds(request.query_params.get("waited", ""))
     outcome = outcomes.outcome(payment, waited_seconds=waited, brought=brought)
     return Look(visitor, outcome, waited)
 
 
-async def _find(site: Site, conn: Connection, session_id: str) -> Payment | None:
-    if not 1 <= len(session_id) <= SESSION_ID_MAX or not session_id.isprintable():
+def _back(site: Site) -> Act:
+    """To the app that sent the buyer; without one of its own, to our prices."""
+    settings = site.wiring.settings
+    if not settings.frontend_url:
+        return Act("See prices", "/pricing")
+    return Act(f"Back to {settings.shop_name}", settings.shop_url)
+
+
+def _named(request: Request) -> dict[str, str]:
+    """What the address names the payment by: a hosted session, or an intent of our card form."""
+    for name in ("session_id", "payment_intent"):
+        if name in request.query_params:
+            return {name: request.query_params[name]}
+    return {"session_id": ""}
+
+
+async def _find(site: Site, conn: Connection, named: dict[str, str]) -> Payment | None:
+    [(kind, provider_id)] = named.items()
+    if not 1 <= len(provider_id) <= PROVIDER_ID_MAX or not provider_id.isprintable():
         return None
+    find = payments.find_by_session if kind == "session_id" else payments.find_by_intent
     for name in site.wiring.providers:
-        payment = await payments.find_by_session(conn, name, session_id)
+        payment = await find(conn, name, provider_id)
         if payment is not None:
             return payment
     return None

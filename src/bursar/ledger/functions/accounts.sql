@@ -43,9 +43,11 @@ begin
 end $$;
 
 -- Pays what the customer owes in the unit with up to p_amount, the oldest debt first; returns what
--- is left.
+-- is left. For credits that come back, p_since is the posting that took them: had it not, the
+-- refunds after it would have taken them, forgiven ones too, so they go there first.
+drop function if exists ledger_pay_debt(bigint, bigint, text, bigint);
 create or replace function ledger_pay_debt(
-    p_customer bigint, p_posting bigint, p_unit text, p_amount bigint
+    p_customer bigint, p_posting bigint, p_unit text, p_amount bigint, p_since bigint
 ) returns bigint language plpgsql volatile as $$
 declare
     debt record;
@@ -54,8 +56,13 @@ declare
 begin
     for debt in
         select a.id, a.balance from ledger_accounts a
-        where a.customer_id = p_customer and a.unit = p_unit and a.pool = 'debt' and a.balance < 0
-        order by a.id
+        cross join lateral (
+            select coalesce(p_since < min(e.posting_id), false) as later
+            from ledger_entries e where e.account_id = a.id
+        ) made
+        where a.customer_id = p_customer and a.unit = p_unit and a.balance < 0
+            and (a.pool = 'debt' or a.pool = 'forgiven' and made.later)
+        order by made.later desc, a.id
     loop
         exit when rest = 0;
         paid := least(rest, -debt.balance);
@@ -63,6 +70,15 @@ begin
         rest := rest - paid;
     end loop;
     return rest;
+end $$;
+
+-- The time of what comes back: never before the customer's last posting, whoever waited for the lock
+-- in between, so that nothing returns to an account after its end was written down.
+create or replace function ledger_moment(p_at timestamptz, p_customer bigint) returns timestamptz
+language plpgsql stable as $$
+begin
+    return greatest(p_at, (select p.created_at from ledger_postings p
+        where p.customer_id = p_customer order by p.id desc limit 1));
 end $$;
 
 -- Credits that can be spent at p_at: nothing held, nothing expired.
@@ -116,5 +132,5 @@ begin
     values (p_cause_kind, p_cause_id, p_purpose, p_customer, p_posting, p_hash, p_balance);
 end $$;
 
-revoke execute on function ledger_account, ledger_move, ledger_pay_debt, ledger_spendable,
-    ledger_find, ledger_book from public;
+revoke execute on function ledger_account, ledger_move, ledger_pay_debt, ledger_moment,
+    ledger_spendable, ledger_find, ledger_book from public;

@@ -48,6 +48,7 @@ declare
     ended_parts bigint[];
     from_ended bigint;
     hold_cause text;
+    moment timestamptz;
 begin
     perform 1 from customers c where c.id = any (p_customer) order by c.id for no key update;
 
@@ -77,9 +78,10 @@ begin
 
         hold_cause := p_customer[i] || ':' || p_hold[i];
         released := nextval('ledger_postings_id_seq');
-        balance := ledger_spendable(p_at, p_customer[i], hold.unit);
+        moment := ledger_moment(p_at, p_customer[i]);
+        balance := ledger_spendable(moment, p_customer[i], hold.unit);
         perform ledger_move(p_customer[i], released,
-            ledger_account(p_at, p_customer[i], hold.unit, 'held', '', null), -hold.amount);
+            ledger_account(moment, p_customer[i], hold.unit, 'held', '', null), -hold.amount);
         to_settle := p_captured[i];
         from_ended := 0;
         legs := '{}';
@@ -97,7 +99,7 @@ begin
             to_settle := to_settle - settled;
             part := leg.reserved - settled;
             if leg.pool = 'purchased' then
-                part := ledger_pay_debt(p_customer[i], released, hold.unit, part);
+                part := ledger_pay_debt(p_customer[i], released, hold.unit, part, p_hold[i]);
             end if;
             if settled + part > 0 then
                 perform ledger_move(p_customer[i], released, leg.id, settled + part);
@@ -106,7 +108,7 @@ begin
                 legs := legs || leg.id;
                 takes := takes || settled;
             end if;
-            if leg.expires_at <= p_at then
+            if leg.expires_at <= moment then
                 from_ended := from_ended + settled;
                 if part > 0 then
                     ended_ids := ended_ids || leg.id;
@@ -116,7 +118,7 @@ begin
                 balance := balance + settled + part;
             end if;
         end loop;
-        perform ledger_book(p_at, p_customer[i], released, hold.unit, 'release', hold.amount,
+        perform ledger_book(moment, p_customer[i], released, hold.unit, 'release', hold.amount,
             balance, null, null, p_hold[i], null, 'hold', hold_cause, 'release', null);
         posting_id := released;
 
@@ -126,14 +128,14 @@ begin
                 perform ledger_move(p_customer[i], used, legs[k], -takes[k]);
             end loop;
             balance := balance - (p_captured[i] - from_ended);
-            perform ledger_book(p_at, p_customer[i], used, hold.unit, 'usage', -p_captured[i],
+            perform ledger_book(moment, p_customer[i], used, hold.unit, 'usage', -p_captured[i],
                 balance, null, null, p_hold[i], p_description[i], p_cause_kind[i], p_cause_id[i],
                 p_purpose[i], p_hash[i]);
             posting_id := used;
         end if;
-        perform ledger_end(p_at, p_customer[i], hold.unit, ended_ids, ended_parts, balance,
+        perform ledger_end(moment, p_customer[i], hold.unit, ended_ids, ended_parts, balance,
             p_hold[i], 'hold', hold_cause, 'expiry', null);
-        update holds h set captured = p_captured[i], closed_at = p_at,
+        update holds h set captured = p_captured[i], closed_at = moment,
             state = case when p_captured[i] > 0 then 'settled' else p_state[i] end
         where h.customer_id = p_customer[i] and h.id = p_hold[i];
         captured := p_captured[i];

@@ -40,6 +40,7 @@ declare
     ended bigint;
     ended_ids bigint[];
     ended_parts bigint[];
+    moment timestamptz;
 begin
     perform 1 from customers c where c.id = any (p_customer) order by c.id for no key update;
 
@@ -64,7 +65,8 @@ begin
             continue;
         end if;
 
-        balance := ledger_spendable(p_at, p_customer[i], given_unit);
+        moment := ledger_moment(p_at, p_customer[i]);
+        balance := ledger_spendable(moment, p_customer[i], given_unit);
         select coalesce(sum(p.amount), 0) into returned from ledger_postings p
         where p.customer_id = p_customer[i] and p.reverses = p_posting[i];
         select coalesce(-sum(e.amount), 0) - returned into returnable from ledger_entries e
@@ -96,11 +98,12 @@ begin
             returned := greatest(returned - leg.taken, 0);
             rest := rest - part;
             if leg.pool = 'purchased' then
-                part := ledger_pay_debt(p_customer[i], posting, given_unit, part);
+                part := ledger_pay_debt(p_customer[i], posting, given_unit, part,
+                    p_posting[i]);
             end if;
             continue when part = 0;
             perform ledger_move(p_customer[i], posting, leg.id, part);
-            if leg.expires_at <= p_at then
+            if leg.expires_at <= moment then
                 ended := ended + part;
                 ended_ids := ended_ids || leg.id;
                 ended_parts := ended_parts || part;
@@ -109,10 +112,10 @@ begin
             end if;
         end loop;
 
-        perform ledger_book(p_at, p_customer[i], posting, given_unit, 'usage', amount, balance,
+        perform ledger_book(moment, p_customer[i], posting, given_unit, 'usage', amount, balance,
             null, p_posting[i], null, p_description[i], p_cause_kind[i], p_cause_id[i],
             p_purpose[i], p_hash[i]);
-        perform ledger_end(p_at, p_customer[i], given_unit, ended_ids, ended_parts, balance, null,
+        perform ledger_end(moment, p_customer[i], given_unit, ended_ids, ended_parts, balance, null,
             p_cause_kind[i], p_cause_id[i], p_purpose[i] || ':expiry', p_hash[i]);
         posting_id := posting;
         outcome := 'posted';

@@ -19,8 +19,10 @@
 --                           source (what a pending refund would take)
 --   release +               move up to the amount of that back; it pays debt first
 --   expiry -                take what is left in (pool, source) once that has ended
---   adjustment + to debt    forgive up to the amount of the debt under that source
---   any other +             give into (pool, source); into `purchased` it pays debt first
+--   refund - of forgiven    take from what was bought what is there; the rest is nobody's debt, but
+--                           what comes back of older uses and holds goes there first
+--   any other +             give into (pool, source); into `purchased` it pays debt first, and a
+--                           refund that failed what was forgiven, too
 --   any other -             take from (pool, source) what is there, book the rest as a debt whose
 --                           source is the cause
 --
@@ -127,7 +129,7 @@ begin
                 perform ledger_move(p_customer[i], posting,
                     ledger_account(p_at, p_customer[i], p_unit[i], 'held', '', null), -amount);
             end if;
-        elsif p_type[i] in ('hold', 'release', 'expiry') or p_pool[i] = 'debt' then
+        elsif p_type[i] in ('hold', 'release', 'expiry') then
             -- Only what is there can move: nothing is owed for want of it.
             select a.id, abs(a.balance) as there, a.expires_at into account from ledger_accounts a
             where a.customer_id = p_customer[i] and a.unit = p_unit[i]
@@ -144,7 +146,9 @@ begin
             amount := sign(amount) * rest;
             if p_type[i] = 'release' then
                 perform ledger_move(p_customer[i], posting, account.id, -rest);
-                rest := ledger_pay_debt(p_customer[i], posting, p_unit[i], rest);
+                rest := ledger_pay_debt(p_customer[i], posting, p_unit[i], rest,
+                    (select max(e.posting_id) from ledger_entries e
+                    where e.account_id = account.id and e.amount > 0));
                 if rest > 0 then
                     perform ledger_move(p_customer[i], posting, ledger_account(p_at,
                         p_customer[i], p_unit[i], 'purchased', '', null), rest);
@@ -161,7 +165,10 @@ begin
         elsif amount > 0 then
             rest := amount;
             if p_pool[i] = 'purchased' then
-                rest := ledger_pay_debt(p_customer[i], posting, p_unit[i], rest);
+                rest := ledger_pay_debt(p_customer[i], posting, p_unit[i], rest,
+                    case p_type[i] when 'refund' then (select min(p.id) - 1 from ledger_postings p
+                        where p.customer_id = p_customer[i] and p.payment_id = p_payment[i]
+                            and p.type = 'refund') end);
             end if;
             if rest > 0 then
                 perform ledger_move(p_customer[i], posting, ledger_account(p_at, p_customer[i],
@@ -173,7 +180,8 @@ begin
             rest := -amount;
             select a.id, a.balance into account from ledger_accounts a
             where a.customer_id = p_customer[i] and a.unit = p_unit[i]
-                and a.pool = p_pool[i] and a.source = p_source[i];
+                and a.pool = case p_pool[i] when 'forgiven' then 'purchased' else p_pool[i] end
+                and a.source = p_source[i];
             if account.balance > 0 then
                 moved := least(rest, account.balance);
                 perform ledger_move(p_customer[i], posting, account.id, -moved);
@@ -181,7 +189,8 @@ begin
             end if;
             if rest > 0 then
                 perform ledger_move(p_customer[i], posting, ledger_account(p_at, p_customer[i],
-                    p_unit[i], 'debt', p_cause_kind[i] || ':' || p_cause_id[i], null), -rest);
+                    p_unit[i], case p_pool[i] when 'forgiven' then 'forgiven' else 'debt' end,
+                    p_cause_kind[i] || ':' || p_cause_id[i], null), -rest);
             end if;
             balance := ledger_spendable(p_at, p_customer[i], p_unit[i]);
         end if;

@@ -1,6 +1,6 @@
 """The pages a buyer sees when the sandbox plays Stripe, and the one for who runs it.
 
-Owns the hosted payment page, the bank's page, receipts, the overview, and their styles and script.
+Owns the hosted payment page, the bank's page, payment links, receipts, invoices, the overview, and their styles and script.
 It never touches the API's routes, and it never charges anything itself:
 `bursar_sandbox.stripe.checkout` does.
 """
@@ -9,11 +9,25 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from bursar_sandbox.stripe.pages import bank, hosted, overview, receipts, rendering
+from bursar_sandbox.stripe.pages import (
+    bank,
+    codes,
+    hosted,
+    invoices,
+    links,
+    overview,
+    quantities,
+    receipts,
+    rendering,
+)
 
 page_routes = [
     *hosted.routes,
+    *codes.routes,
+    *quantities.routes,
     *bank.routes,
+    *links.routes,
+    *invoices.routes,
     *receipts.routes,
     *overview.routes,
     Route("/_sandbox/static/{name}", rendering.static_file, methods=["GET"]),

@@ -1,7 +1,8 @@
 """The bank's page of 3-D Secure: shows a payment to its buyer and takes the answer.
 
 Owns the routes under /c/bank/. It plays no bank in particular and looks like none; what an answer
-means, `authentication` decides.
+means, `authentication` decides. With `?frame=1` the page stands in a frame that the browser library
+has put over the shop's page, and tells it when the bank has its answer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ async def show(request: Request) -> Response:
     with request.app.state.store.transaction() as tx:
         found = authentication.find(tx, request.path_params["intent_id"])
     if isinstance(found, Challenge):
-        return _page(found)
+        return _page(found, framed=_framed(request))
     return await _go(request, found)
 
 
@@ -54,23 +55,31 @@ async def _go(request: Request, onward: Onward | None) -> Response:
     if onward is None:
         values: dict[str, object] = {"state": "unknown", "order": None}
         return rendering.page("closed.html", values, status=404)
-    if not onward.url:
-        return rendering.page("bank_done.html", {})
+    framed = _framed(request)
+    if framed or not onward.url:
+        return rendering.page("bank_done.html", {"framed": framed}, framed=framed)
     return await hosted.onward(request, onward.url, onward.completed_event_id)
 
 
-def _page(challenge: Challenge) -> Response:
+def _framed(request: Request) -> bool:
+    return "frame" in request.query_params
+
+
+def _page(challenge: Challenge, *, framed: bool) -> Response:
     session = challenge.session or {"success_url": challenge.return_url}
     brand = _BRANDS.get(challenge.brand, challenge.brand.title())
+    amount = challenge.amount
     values: dict[str, object] = {
-        "action": f"/c/bank/{challenge.intent_id}",
+        "action": f"/c/bank/{challenge.intent_id}{'?frame=1' if framed else ''}",
+        "framed": framed,
         "method_id": challenge.method_id,
         "shop": shop_of(session),
-        "amount": format_amount(challenge.amount, challenge.currency),
+        "amount": "" if amount is None else format_amount(amount, challenge.currency),
         "card": f"{brand} ending in {challenge.last4}",
         "code": CODE,
     }
-    return rendering.page("bank.html", values, ways_out=[session["success_url"] or ""])
+    ways_out = [session["success_url"] or ""]
+    return rendering.page("bank.html", values, ways_out=ways_out, framed=framed)
 
 
 routes = [

@@ -23,7 +23,11 @@ _EMAIL = re.compile(r"[^\s@,;:<>()\"]+@[^\s@,;:<>()\"]+\.[^\s@.,;:<>()\"]+")
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Every field as the buyer typed it, kept for the next try; the names are the form's."""
+    """Every field as the buyer typed it, kept for the next try; the names are the form's.
+
+    `seen_total` is what the page said that there is to pay, in minor units, and `act` what the
+    buyer wants done instead of paying.
+    """
 
     email: str = ""
     card_number: str = ""
@@ -32,6 +36,18 @@ class Entered:
     name: str = ""
     country: str = "US"
     postal_code: str = ""
+    method: str = "card"
+    iban: str = ""
+    routing_number: str = ""
+    account_number: str = ""
+    code: str = ""
+    save: str = ""
+    promotions: str = ""
+    terms: str = ""
+    item: str = ""
+    quantity: str = ""
+    seen_total: str = ""
+    act: str = ""
 
 
 NO_CARD = CardDetails("", 0, 0, "")

@@ -1,6 +1,7 @@
 """The test-card drawer: one button per outcome, and what each one types into the form.
 
-Owns the offered cards. It never decides an outcome: the sandbox's bank does, by the number.
+Owns the offered cards and accounts. It never decides an outcome: the sandbox's bank does, by the
+number.
 """
 
 from __future__ import annotations
@@ -32,6 +33,40 @@ TEST_CARDS = (
     TestCard("incorrect-code", "Incorrect code", "4000 0000 0000 0127"),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class TestAccount:
+    """A bank account of the drawer: what it is called, and the fields that it fills."""
+
+    __test__ = False
+
+    key: str
+    outcome: str
+    method: str
+    fields: tuple[tuple[str, str], ...]
+
+    @property
+    def number(self) -> str:
+        """What the button shows: the account's own number."""
+        return self.fields[-1][1]
+
+
+def _sepa(key: str, outcome: str, iban: str) -> TestAccount:
+    return TestAccount(key, outcome, "sepa_debit", (("iban", iban),))
+
+
+def _in_us(key: str, outcome: str, number: str) -> TestAccount:
+    fields = (("routing_number", "110000000"), ("account_number", number))
+    return TestAccount(key, outcome, "us_bank_account", fields)
+
+
+TEST_ACCOUNTS = (
+    _sepa("debit-arrives", "Debit arrives", "AT61 1904 3002 3457 3201"),
+    _sepa("debit-fails", "Debit fails later", "AT86 1904 3002 3547 3202"),
+    _in_us("us-debit-arrives", "Debit arrives", "000123456789"),
+    _in_us("us-debit-fails", "Debit fails later", "000222222227"),
+)
+
 BUYER = Entered(
     email="ada@lovelace.example", name="Ada Lovelace", country="US", postal_code="94107"
 )
@@ -54,7 +89,25 @@ def filled(entered: Entered, card: TestCard, year: int) -> Entered:
         card_number=card.number,
         expiry=expiry_from(year),
         security_code=card.code,
+        method="card",
     )
+
+
+def filled_account(entered: Entered, account: TestAccount) -> Entered:
+    """The form after pressing the account's button: account replaced, empty fields filled."""
+    return replace(
+        entered,
+        email=entered.email or BUYER.email,
+        name=entered.name or BUYER.name,
+        country=entered.country or BUYER.country,
+        method=account.method,
+        **dict(account.fields),
+    )
+
+
+def find_account(key: str) -> TestAccount | None:
+    """The account behind a button, or None for a name that no button has."""
+    return next((account for account in TEST_ACCOUNTS if account.key == key), None)
 
 
 def find_card(key: str) -> TestCard | None:

@@ -1,4 +1,4 @@
-"""The hosted payment page: shows a session's order, takes a card, leads back to the shop.
+"""The hosted payment page: shows a session's order, takes card or bank debit, leads to the shop.
 
 Owns the two routes under /c/pay/ and their statuses. It never charges: `checkout.pay` does, in
 one transaction, and it keeps no state of its own.
@@ -16,16 +16,21 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import authentication, checkout
-from bursar_sandbox.stripe.pages import card_form, drawer, rendering
+from bursar_sandbox.stripe import authentication, checkout, records, session_totals
+from bursar_sandbox.stripe.pages import asks, card_form, debit_form, drawer, rendering
 from bursar_sandbox.stripe.pages.card_form import Entered
 from bursar_sandbox.stripe.pages.countries import COUNTRIES
 from bursar_sandbox.stripe.pages.orders import Order, order_of
-from bursar_sandbox.stripe.pages.wording import refusal
+from bursar_sandbox.stripe.pages.wording import changed, refusal
 
 WEBHOOK_WAIT_SECONDS = 10.0
 """How long the redirect waits for the shop to answer its webhooks, as Stripe's page does."""
 
+METHOD_NAMES = {
+    "card": "Card",
+    "sepa_debit": "Bank debit (SEPA)",
+    "us_bank_account": "Bank debit (US)",
+}
 _GONE_STATUS = {"complete": 200, "expired": 410, "unknown": 404}
 
 
@@ -33,17 +38,22 @@ async def show(request: Request) -> Response:
     """GET /c/pay/{session_id}: the form, or what became of the session."""
     session_id, back = request.path_params["session_id"], "problem" in request.query_params
     with request.app.state.store.transaction() as tx:
-        order, today = _order(tx, session_id), time.gmtime(tx.now)
+        _locate(tx, session_id)
+        order, today = order_at(tx, session_id), time.gmtime(tx.now)
         problem = authentication.problem_of(tx, session_id) if back else None
     if order is None or order.status != "open":
-        return _closed(order)
+        return closed_page(order)
     if problem is not None:
         return _back_from_bank(order, today, *problem)
-    entered = Entered(email=order.email)
+    saved = [card.id for card in order.asks.saved]
+    entered = Entered(email=order.email, method=(*saved, *order.methods)[0])
     card = drawer.find_card(request.query_params.get("card", ""))
+    account = drawer.find_account(request.query_params.get("card", ""))
     if card is not None:
         entered = drawer.filled(entered, card, today.tm_year)
-    return _form(order, entered, today)
+    elif account is not None and account.method in order.methods:
+        entered = drawer.filled_account(entered, account)
+    return form_page(order, entered, today)
 
 
 async def submit(request: Request) -> Response:
@@ -88,7 +98,7 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _order(tx: Transaction, session_id: str) -> Order | None:
+def order_at(tx: Transaction, session_id: str) -> Order | None:
     """The order behind the address; None when no session has this id."""
     session = checkout.find_session(tx, session_id)
     if session is None:
@@ -100,40 +110,91 @@ def _order(tx: Transaction, session_id: str) -> Order | None:
         session,
         customer_email=customer.get("email") or "",
         intent_wishes=tx.private(session_id).get("intent"),
+        discount_name=session_totals.discount_name(tx, session_id),
+        asks=asks.of_session(tx, session),
     )
+
+
+def _locate(tx: Transaction, session_id: str, entered: Entered | None = None) -> None:
+    """Let the order's tax be that of the place in the form, if it is for automatic tax.
+
+    Without a form yet it is that of the country the form begins with, unless one is known.
+    """
+    session = checkout.find_session(tx, session_id)
+    if session is None or session["status"] != "open":
+        return
+    if entered is None and session["automatic_tax"]["status"] == "complete":
+        return
+    form = entered or Entered()
+    typed = {"country": form.country, "postal_code": form.postal_code}
+    session_totals.locate(tx, records.get(tx, "checkout.session", session_id), typed)
 
 
 def _charge(
     tx: Transaction, session_id: str, entered: Entered
 ) -> checkout.Paid | checkout.AtBank | Response:
     """Ask the bank, or say why it is not asked; a second press finds the session paid."""
-    order, today = _order(tx, session_id), time.gmtime(tx.now)
+    if entered.act == "update":
+        _locate(tx, session_id, entered)
+    order, today = order_at(tx, session_id), time.gmtime(tx.now)
     if order is None or order.status == "expired":
-        return _closed(order)
+        return closed_page(order)
+    saved = entered.method in [card.id for card in order.asks.saved]
+    if entered.method not in order.methods and not saved:
+        entered = replace(entered, method=order.methods[0])
+    if entered.act == "update" and order.status == "open":
+        return form_page(order, entered, today)
     # As on Stripe's page, an address that the shop has named is not the buyer's to change.
     entered = replace(entered, email=order.email or entered.email)
     wrong = card_form.problems(entered, year=today.tm_year, month=today.tm_mon)
-    if order.free:
+    by_card = entered.method == "card"
+    if order.free or not by_card:
         wrong = card_form.without_card(wrong)
+    if saved:
+        wrong = {}
+    elif not (order.free or by_card):
+        wrong = {**wrong, **debit_form.problems(entered)}
+    wrong = {**wrong, **asks.problems(order.asks, entered)}
     if wrong:
         if order.status == "complete":
-            return _closed(order)
-        return _form(order, entered, today, wrong, list(wrong.items()), status=422)
+            return closed_page(order)
+        return form_page(order, entered, today, wrong, list(wrong.items()), status=422)
+    asks.note(tx, session_id, entered)
     try:
         outcome = checkout.pay(
             tx,
             session_id,
-            card_form.NO_CARD if order.free else card_form.card_details(entered),
+            _means(order, entered),
             email=entered.email,
             name=entered.name,
             country=entered.country,
             postal_code=entered.postal_code,
+            seen_total=int(entered.seen_total) if _is_number(entered.seen_total) else None,
         )
     except checkout.SessionNotOpen:
-        return _closed(_order(tx, session_id))
+        return closed_page(order_at(tx, session_id))
+    if isinstance(outcome, checkout.Changed):
+        now = order_at(tx, session_id) or order
+        return form_page(
+            now, entered, today, None, [("", changed(outcome.withdrawn, now))], status=409
+        )
     if not isinstance(outcome, checkout.Declined):
         return outcome
     return _declined(order, entered, today, outcome, status=402)
+
+
+def _means(order: Order, entered: Entered) -> checkout.Means:
+    if order.free:
+        return card_form.NO_CARD
+    if entered.method.startswith(("card_", "pm_")):
+        return checkout.SavedCard(entered.method)
+    if entered.method != "card":
+        return debit_form.account_details(entered)
+    return card_form.card_details(entered)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _back_from_bank(
@@ -161,20 +222,20 @@ def _declined(
     reason = refusal(declined.code, declined.decline_code)
     wrong = {reason.field: reason.field_message} if reason.field else {}
     summary = [(reason.field or "", reason.message)]
-    return _form(order, entered, today, wrong, summary, status=status)
+    return form_page(order, entered, today, wrong, summary, status=status)
 
 
-def _closed(order: Order | None) -> Response:
+def closed_page(order: Order | None) -> Response:
     """The page of a session that takes no card any more, or of no session at all."""
     status = "unknown" if order is None else order.status
-    held = order is not None and (order.free or order.captured_later)
+    held = order is not None and (order.free or order.captured_later or order.pending)
     state = "placed" if status == "complete" and held else status
     return rendering.page(
         "closed.html", {"state": state, "order": order}, status=_GONE_STATUS[status]
     )
 
 
-def _form(
+def form_page(
     order: Order,
     entered: Entered,
     today: time.struct_time,
@@ -191,12 +252,14 @@ def _form(
         "wrong": dict.fromkeys(asdict(entered), "") | (wrong or {}),
         "summary": summary or [],
         "uncharged": status == 422,
+        "accounts": [one for one in drawer.TEST_ACCOUNTS if one.method in order.methods],
         "today_seconds": calendar.timegm(today),
         "amex": card_form.is_amex(card_form.digits_of(entered.card_number)),
         "countries": COUNTRIES,
         "cards": drawer.TEST_CARDS,
         "card_expiry": drawer.expiry_from(today.tm_year),
         "buyer": drawer.BUYER,
+        "method_names": METHOD_NAMES,
     }
     ways_out = (order.success_url, order.cancel_url)
     return rendering.page("pay.html", values, status=status, ways_out=ways_out)

@@ -1,4 +1,4 @@
-"""The sandbox at a glance: objects, events, deliveries, the clock, faults in force.
+"""The sandbox at a glance: payments, objects, events, deliveries, the clock, faults in force.
 
 Owns the page at /_sandbox/ and the forms on it. What a form does, the controls do as well, in JSON.
 """
@@ -8,18 +8,19 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from bursar_sandbox import control, deliveries
 from bursar_sandbox.faults import Faults
 from bursar_sandbox.store import Store
-from bursar_sandbox.stripe.pages import hosted, rendering
+from bursar_sandbox.stripe.pages import dashboard, forms, rendering
 
 LATEST = 25
+# Payments are tall: at first there are fewer of them.
+FEW = 10
 MOST = 500
 UNITS = {"minutes": 60, "hours": 3600, "days": 24 * 3600}
 # For each state: tone, icon, word. A delivery that failed before but not for good is "retrying".
@@ -44,6 +45,8 @@ async def show(request: Request) -> Response:
         "summary": _summary(store),
         "units": list(UNITS),
         "kinds": _kinds(store),
+        "payments": dashboard.listed(store, latest if latest != LATEST else FEW),
+        "reasons": dashboard.REASONS,
         "events": _events(store, latest),
         "deliveries": [_delivery(row) for row in deliveries.listed(store, latest)],
         "faults": _faults(store.faults.faults),
@@ -55,64 +58,30 @@ async def show(request: Request) -> Response:
 
 async def advance(request: Request) -> Response:
     """POST /_sandbox/advance: move the clock by `amount` of `unit`."""
-    fields = await _form(request)
+    fields = await forms.read(request)
     amount, unit = fields.get("amount", ""), UNITS.get(fields.get("unit", ""), 0)
     seconds = int(amount) * unit if amount.isascii() and amount.isdigit() and len(amount) < 9 else 0
     if not 0 < seconds <= control.FARTHEST_SECONDS:
-        return _refused("Enter a whole number of minutes, hours or days, at most 100 years.")
+        return forms.refused("Enter a whole number of minutes, hours or days, at most 100 years.")
     control.advance(request.app.state.store, seconds)
-    return _back("clock")
+    return forms.back("clock")
 
 
 async def resend(request: Request) -> Response:
     """POST /_sandbox/resend: owe a delivery once more."""
-    fields = await _form(request)
+    fields = await forms.read(request)
     number = fields.get("delivery", "")
     known = number.isascii() and number.isdigit() and len(number) < 18
     if not known or not deliveries.resend(request.app.state.store, int(number)):
-        return _refused("There is no such delivery any more. The sandbox may have been reset.")
-    return _back("deliveries")
+        return forms.refused("There is no such delivery any more. The sandbox may have been reset.")
+    return forms.back("deliveries")
 
 
 async def mend(request: Request) -> Response:
     """POST /_sandbox/mend: no more faults."""
-    await _form(request)
+    await forms.read(request)
     request.app.state.store.faults.set(None)
-    return _back("faults")
-
-
-class _Stranger(Exception):
-    """A form that another site's page has sent."""
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form of ours. Raises _Stranger for a form on a page of somebody else."""
-    origin = request.headers.get("origin", "null")
-    if origin != "null" and urlsplit(origin).netloc != request.headers.get("host"):
-        raise _Stranger
-    fields = parse_qs((await hosted.read_body(request)).decode("utf-8", "replace"))
-    return {name: values[0] for name, values in fields.items()}
-
-
-def _guarded(handler: Any) -> Any:
-    async def guarded(request: Request) -> Response:
-        try:
-            answer: Response = await handler(request)
-        except _Stranger:
-            return _refused("This form came from another site.", status=403)
-        except ValueError:
-            return _refused("That is larger than a form of this page can be.", status=413)
-        return answer
-
-    return guarded
-
-
-def _back(part: str) -> Response:
-    return RedirectResponse(f"/_sandbox/#{part}", status_code=303)
-
-
-def _refused(message: str, *, status: int = 400) -> Response:
-    return rendering.page("refused.html", {"message": message}, status=status)
+    return forms.back("faults")
 
 
 def _kinds(store: Store) -> list[dict[str, Any]]:
@@ -150,7 +119,7 @@ def _events(store: Store, limit: int) -> list[dict[str, Any]]:
         (limit,),
     ).fetchall()
     return [
-        {"id": event_id, "type": kind, "about": about, "at": _moment(created)}
+        {"id": event_id, "type": kind, "about": about or "the account", "at": _moment(created)}
         for event_id, kind, about, created in rows
     ]
 
@@ -196,7 +165,8 @@ def _duration(seconds: int) -> str:
 
 routes = [
     Route("/_sandbox/", show, methods=["GET"]),
-    Route("/_sandbox/advance", _guarded(advance), methods=["POST"]),
-    Route("/_sandbox/resend", _guarded(resend), methods=["POST"]),
-    Route("/_sandbox/mend", _guarded(mend), methods=["POST"]),
+    Route("/_sandbox/advance", forms.guarded(advance), methods=["POST"]),
+    Route("/_sandbox/resend", forms.guarded(resend), methods=["POST"]),
+    Route("/_sandbox/mend", forms.guarded(mend), methods=["POST"]),
+    *dashboard.routes,
 ]

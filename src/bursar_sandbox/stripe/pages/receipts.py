@@ -32,15 +32,16 @@ def _values(tx: Transaction, charge: dict[str, Any]) -> dict[str, object]:
     currency = charge["currency"]
     held = not charge["captured"]
     taken = charge["amount"] if held else charge["amount_captured"]
-    # What a partial capture let go was never paid, so it was not given back either.
-    back = 0 if held else charge["amount_refunded"] - (charge["amount"] - taken)
+    back = charge["amount_refunded"]
+    intent = tx.find(charge["payment_intent"]) or {}
+    let_go = intent.get("status") == "canceled"
     paid_with = charge["payment_method_details"]
     kind = paid_with["type"]
     at = time.gmtime(charge["created"])
     return {
         "id": charge["id"],
         "shop": _shop(tx, charge),
-        "state": "released" if held and charge["refunded"] else "held" if held else "paid",
+        "state": "released" if held and let_go else "held" if held else "paid",
         "amount": format_amount(taken, currency),
         "back": format_amount(-back, currency) if back else "",
         "left": format_amount(taken - back, currency),

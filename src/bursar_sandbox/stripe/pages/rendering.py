@@ -59,12 +59,20 @@ async def static_file(request: Request) -> Response:
 
 
 def page(
-    template: str, values: dict[str, object], *, status: int = 200, ways_out: Iterable[str] = ()
+    template: str,
+    values: dict[str, object],
+    *,
+    status: int = 200,
+    ways_out: Iterable[str] = (),
+    framed: bool = False,
 ) -> Response:
-    """A page under our policy; `ways_out` are the URLs its form may end at after a redirect."""
+    """A page under our policy; `ways_out` are the URLs its form may end at after a redirect.
+
+    `framed`: it may stand in a frame of a shop's page.
+    """
     html = _TEMPLATES.get_template(template).render(values)
     headers = {
-        "content-security-policy": _policy(ways_out),
+        "content-security-policy": _policy(ways_out, framed=framed),
         "cache-control": "no-store",
         "referrer-policy": "strict-origin-when-cross-origin",
         "x-content-type-options": "nosniff",
@@ -72,12 +80,13 @@ def page(
     return Response(html, status_code=status, media_type="text/html", headers=headers)
 
 
-def _policy(ways_out: Iterable[str]) -> str:
+def _policy(ways_out: Iterable[str], *, framed: bool) -> str:
     """The form's redirect leads to the shop, and browsers hold it to `form-action` as well."""
     targets = " ".join(dict.fromkeys(["'self'", *filter(None, map(_source, ways_out))]))
+    around = "http: https:" if framed else "'none'"
     return (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-        f"form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+        f"form-action {targets}; base-uri 'none'; frame-ancestors {around}"
     )
 
 

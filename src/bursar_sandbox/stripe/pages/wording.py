@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bursar_sandbox.stripe.errors import StripeError
+from bursar_sandbox.stripe.pages.orders import Order
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -73,7 +76,32 @@ _REFUSALS = {
     ),
     "authentication_required": _NOT_CONFIRMED,
     "payment_intent_authentication_failure": _NOT_CONFIRMED,
+    "setup_intent_authentication_failure": _NOT_CONFIRMED,
 }
+
+
+def code_problem(error: StripeError) -> str:
+    """Why a promotion code is worth nothing, at its field."""
+    text = str(error)
+    if error.body.get("code") == "resource_missing":
+        return "There is no such code. Check the spelling"
+    if "used up" in text or "maximum number of times" in text:
+        return "This code is used up"
+    if error.body.get("code") == "coupon_expired":
+        return "This code has expired"
+    if error.body.get("code") == "amount_too_small" or "minimum amount" in text:
+        return "The order is too small for this code"
+    if "prior transactions" in text:
+        return "This code is for a first order only"
+    return "This code is not for this order"
+
+
+def changed(withdrawn: str | None, order: Order) -> str:
+    """Why the buyer has to look again before anything is charged."""
+    now = f"The total is now {order.total}. You were not charged. Check it and press again."
+    if withdrawn is not None:
+        return f"The discount was used up or has ended. {now}"
+    return f"The tax of your country has changed the order. {now}"
 
 
 def refusal(code: str, decline_code: str | None) -> Refusal:

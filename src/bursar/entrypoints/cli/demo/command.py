@@ -72,6 +72,7 @@ def _tell(demo: Demo) -> None:
     lines = (
         ("Shop", f"{settings.own_url}/pricing"),
         ("Your account", f"{settings.own_url}/sign-in?token={kept.link_token}"),
+        ("Orders to review", f"{settings.own_url}/sign-in?token={kept.admin_link_token}"),
         ("API", f"{settings.own_url}/docs"),
         ("Stripe, played", settings.stripe_base),
         ("Key of the user", f"{kept.user_key}   ({seeding.USER_ID})"),

@@ -37,6 +37,8 @@ class Kept:
     admin_key: str = ""
     link_token: str = ""
     """The sign-in link of the demo that runs, or of one that was killed."""
+    admin_link_token: str = ""
+    """The same for the operator's pages."""
 
 
 @dataclass(frozen=True, slots=True)

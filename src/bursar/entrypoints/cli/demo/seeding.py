@@ -26,6 +26,7 @@ from bursar.providers.stripe.translate import HANDLED
 from bursar.wiring import opened
 
 USER_ID, USER_EMAIL, USER_NAME = "demo-user", "ada@example.com", "Ada Lovelace"
+ADMIN_ID, ADMIN_NAME = "demo-admin", "Grace Hopper"
 LINK_SECONDS = 30 * 24 * 3600
 
 TABLES = """
@@ -102,7 +103,11 @@ async def seed(settings: Settings, kept: Kept) -> Kept:
             await customers.put_user(
                 conn, USER_ID, email=USER_EMAIL, email_verified=True, name=USER_NAME, at=at
             )
+            await customers.put_user(
+                conn, ADMIN_ID, email=None, email_verified=False, name=ADMIN_NAME, at=at
+            )
             await sessions.drop_link(conn, kept.link_token)
+            await sessions.drop_link(conn, kept.admin_link_token)
             return replace(
                 kept,
                 user_key=await _key(conn, "user", kept.user_key, at),
@@ -110,6 +115,9 @@ async def seed(settings: Settings, kept: Kept) -> Kept:
                 admin_key=await _key(conn, "admin", kept.admin_key, at),
                 link_token=await sessions.create_link(
                     conn, USER_ID, reusable=True, seconds=LINK_SECONDS
+                ),
+                admin_link_token=await sessions.create_link(
+                    conn, ADMIN_ID, admin=True, reusable=True, seconds=LINK_SECONDS
                 ),
             )
 
@@ -122,10 +130,11 @@ async def _key(conn: Connection, kind: Kind, secret: str, at: datetime) -> str:
     return (await keys.create(conn, kind, user_id=user_id, name="demo", at=at))[1]
 
 
-async def drop_link(url: str, token: str) -> None:
-    """End the sign-in link of a demo that stops."""
+async def drop_links(url: str, kept: Kept) -> None:
+    """End the sign-in links of a demo that stops."""
     conn = await connect(url)
     try:
-        await sessions.drop_link(conn, token)
+        await sessions.drop_link(conn, kept.link_token)
+        await sessions.drop_link(conn, kept.admin_link_token)
     finally:
         await conn.close()

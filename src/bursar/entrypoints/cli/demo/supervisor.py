@@ -96,7 +96,7 @@ def _start(
     say("pushing the catalogue")
     kept = asyncio.run(seeding.seed(settings, kept))
     place.keep(kept)
-    parts.callback(_drop_link, settings, kept)
+    parts.callback(_drop_links, settings, kept)
     say("starting the server")
     server = parts.enter_context(_server(settings, place))
     parts.callback(place.withdraw)
@@ -191,10 +191,10 @@ def _wait_for_answer(url: str, child: Child) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _drop_link(settings: Settings, kept: Kept) -> None:
-    # A database that is gone takes the link with it: nothing to do, and the rest must be stopped.
+def _drop_links(settings: Settings, kept: Kept) -> None:
+    # A database that is gone takes the links with it: nothing to do, and the rest must be stopped.
     with contextlib.suppress(errors.Error):
-        asyncio.run(seeding.drop_link(settings.database_url or "", kept.link_token))
+        asyncio.run(seeding.drop_links(settings.database_url or "", kept))
 
 
 def _facts(settings: Settings, kept: Kept) -> dict[str, object]:
@@ -210,7 +210,7 @@ def _facts(settings: Settings, kept: Kept) -> dict[str, object]:
         "service_key": kept.service_key,
         "admin_key": kept.admin_key,
         "account_url": f"{settings.own_url}/sign-in?token={kept.link_token}",
-        "admin_url": None,
+        "admin_url": f"{settings.own_url}/sign-in?token={kept.admin_link_token}",
         "database_url": settings.database_url,
         "webhook_secrets": {"stripe": kept.webhook_secret},
     }

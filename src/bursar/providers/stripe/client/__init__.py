@@ -13,17 +13,38 @@ from typing import Literal
 
 import stripe
 
-from bursar.providers.port import Capabilities, Facts, ProviderName, Received, Unusable
+from bursar.providers.port import (
+    Capabilities,
+    CardForm,
+    Facts,
+    ProviderName,
+    Received,
+    Unusable,
+)
 from bursar.providers.stripe import payload, signature, translate
+from bursar.providers.stripe.client.captures import Captures
 from bursar.providers.stripe.client.catalog import Catalog
 from bursar.providers.stripe.client.checkouts import Checkouts
 from bursar.providers.stripe.client.customers import Customers
+from bursar.providers.stripe.client.intents import Intents
+from bursar.providers.stripe.client.links import Links
+from bursar.providers.stripe.client.methods import Methods
 
 TIMEOUT_SECONDS = 10.0
 RETRIES = 2
 AMOUNT_MAX_MINOR = 99_999_999
 
+API = "https://api.stripe.com"
 HOSTED_ORIGIN = "https://checkout.stripe.com"
+LIBRARY_ORIGIN = "https://js.stripe.com"
+
+# What a page needs that has Stripe's card form in it (docs.stripe.com/security/guide, "CSP").
+CARD_FORM = CardForm(
+    library_url=f"{LIBRARY_ORIGIN}/v3/",
+    script_origins=(LIBRARY_ORIGIN, "https://*.js.stripe.com"),
+    frame_origins=(LIBRARY_ORIGIN, "https://*.js.stripe.com", "https://hooks.stripe.com"),
+    connect_origins=(API,),
+)
 
 # The least that Stripe charges, by settlement in the same currency (docs.stripe.com/currencies).
 MINIMUM_MINOR: Mapping[str, int] = {
@@ -33,7 +54,12 @@ MINIMUM_MINOR: Mapping[str, int] = {
 }  # fmt: skip
 
 
-class Stripe(Checkouts, Customers, Catalog):
+def _card_form_at(base: str) -> CardForm:
+    """The card form of whoever plays Stripe: all on one origin."""
+    return CardForm(f"{base}/v3/", (base,), (base,), (base,))
+
+
+class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog):
     """The adapter for Stripe. `mode` says which events are ours: sandbox and test are not live."""
 
     name: ProviderName = "stripe"
@@ -59,13 +85,14 @@ class Stripe(Checkouts, Customers, Catalog):
             max_network_retries=retries,
         )
         super().__init__(client)
-        hosted = HOSTED_ORIGIN if base == "https://api.stripe.com" else base
+        hosted = HOSTED_ORIGIN if base == API else base
         self.capabilities = Capabilities(
             manual_capture=True,
             free_amount=True,
             hosted_origins=(hosted,),
             minimum_minor=MINIMUM_MINOR,
             maximum_minor=AMOUNT_MAX_MINOR,
+            card_form=CARD_FORM if base == API else _card_form_at(base),
         )
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> Received:

@@ -18,11 +18,15 @@ from bursar.providers.port import (
     PaymentFacts,
 )
 from bursar.providers.stripe.client import calls
+from bursar.providers.stripe.client.disputes import Disputes
 from bursar.providers.stripe.client.refunds import Refunds
 from bursar.providers.stripe.translate import fields, intents, sessions
 
+# The intent, its charge, and the entry that says when its money was taken.
+PAID = "payment_intent.latest_charge.balance_transaction"
 
-class Checkouts(Refunds):
+
+class Checkouts(Refunds, Disputes):
     async def fetch_payment(
         self, *, session_id: str | None, payment_intent_id: str | None, reference: str | None
     ) -> list[PaymentFacts]:
@@ -36,21 +40,26 @@ class Checkouts(Refunds):
             )
             session_id = listed.data[0].id if listed.data else None
         if session_id is not None:
-            session = await calls.call(
-                self._client.v1.checkout.sessions.retrieve_async(
-                    session_id, {"expand": ["line_items", "payment_intent.latest_charge"]}
+            try:
+                session = await calls.call(
+                    self._client.v1.checkout.sessions.retrieve_async(
+                        session_id, {"expand": ["line_items", PAID]}
+                    )
                 )
-            )
+            except calls.NoSuchObject:
+                # A message may name what never was; one of ours that is missing is a fault.
+                if reference is not None:
+                    raise
+                return []
             facts += calls.read(session.to_dict(), _session_and_intent)
         elif payment_intent_id is not None:
             try:
                 intent = await calls.call(
                     self._client.v1.payment_intents.retrieve_async(
-                        payment_intent_id, {"expand": ["latest_charge"]}
+                        payment_intent_id, {"expand": ["latest_charge.balance_transaction"]}
                     )
                 )
             except calls.NoSuchObject:
-                # A message may name what never was; a session of ours that is missing is no such.
                 return []
             facts += calls.read(intent.to_dict(), lambda found: [intents.answer(found)])
         intent_id = payment_intent_id or next(
@@ -61,6 +70,7 @@ class Checkouts(Refunds):
         ):
             with contextlib.suppress(calls.NoSuchObject):
                 facts += await self.list_refunds(intent_id)
+                facts += await self.list_disputes(intent_id)
         return [fact for fact in facts if not isinstance(fact, Ignored)]
 
     async def find_checkout(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bursar.providers.port import Facts, Ignored, Unusable
-from bursar.providers.stripe.translate import charges, fields, intents, refunds, sessions
+from bursar.providers.stripe.translate import charges, disputes, fields, intents, refunds, sessions
 from bursar.providers.stripe.translate.fields import Object
 
 
@@ -31,11 +31,19 @@ HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
     "checkout.session.async_payment_succeeded": sessions.completed,
     "checkout.session.async_payment_failed": sessions.failed,
     "checkout.session.expired": sessions.expired,
+    "payment_intent.amount_capturable_updated": intents.held,
     "payment_intent.succeeded": intents.succeeded,
     "payment_intent.payment_failed": intents.failed,
     "payment_intent.canceled": intents.canceled,
     "charge.succeeded": charges.succeeded,
+    "charge.captured": charges.captured,
+    "charge.expired": charges.expired,
     "charge.refunded": charges.refunded,
+    "charge.dispute.created": disputes.changed,
+    "charge.dispute.updated": disputes.changed,
+    "charge.dispute.closed": disputes.changed,
+    "charge.dispute.funds_withdrawn": disputes.changed,
+    "charge.dispute.funds_reinstated": disputes.changed,
     "charge.refund.updated": refunds.changed,
     "refund.created": refunds.changed,
     "refund.updated": refunds.changed,

@@ -12,6 +12,8 @@ from bursar.providers.port import Unusable
 
 REFERENCE = "bursar_reference"
 """The metadata key under which our reference stands on session, intent and charge."""
+ORDER = "bursar_order"
+"""The metadata key under which people at the provider read what became of an order."""
 
 CURRENCY = re.compile("[A-Za-z]{3}")
 # Prices and customers may have ids of somebody's choice; none has a slash or a blank in it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bursar.providers.port import Facts, Ignored, Line, PaymentFacts, PaymentState, Totals, Unusable
-from bursar.providers.stripe.translate import fields
+from bursar.providers.stripe.translate import charges, fields
 from bursar.providers.stripe.translate.fields import Object
 
 
@@ -67,6 +67,7 @@ def _session(
         totals=_totals(session),
         failure=failure,
         session_url=fields.text(session.get("url")),
+        link_id=fields.find_id(session.get("payment_link")),
     )
 
 
@@ -74,7 +75,9 @@ def _paid_at(session: Object) -> datetime:
     """When a fetched session was paid: its charge knows; a session itself does not say."""
     intent = session.get("payment_intent")
     charge = intent.get("latest_charge") if isinstance(intent, dict) else None
-    return fields.time_of((charge if isinstance(charge, dict) else session).get("created"))
+    if isinstance(charge, dict):
+        return charges.taken_at(charge)
+    return fields.time_of(session.get("created"))
 
 
 def _totals(session: Object) -> Totals | None:

@@ -162,7 +162,7 @@ function fill(button) {
     if (!field(name).value) field(name).value = emptyOnly[name];
   }
   for (const [name, value] of Object.entries(button.dataset)) field(name).value = value;
-  showBrand(digitsIn(number.value));
+  if (number) showBrand(digitsIn(number.value));
   for (const input of form.querySelectorAll("[aria-invalid=true]")) showProblem(input, "");
   payButton.focus();
 }
@@ -170,12 +170,32 @@ function fill(button) {
 function improveCard() {
   number.addEventListener("input", groupNumber);
   expiry.addEventListener("input", groupExpiry);
-  document.querySelector(".cards").addEventListener("submit", (event) => {
+  showBrand(digitsIn(number.value));
+}
+
+function improveDrawer(drawer) {
+  drawer.addEventListener("submit", (event) => {
     if (!event.submitter) return;
     event.preventDefault();
     fill(event.submitter);
   });
-  showBrand(digitsIn(number.value));
+}
+
+// A code or a quantity makes a new page of the order: what is typed already goes along and comes back.
+function keepTyped(event) {
+  for (const [name, value] of new FormData(form)) {
+    if (!event.formData.has(name)) event.formData.append(name, value);
+  }
+}
+
+// The tax is another country's now, so the order is reckoned anew before anybody pays it.
+function reprice() {
+  const act = document.createElement("input");
+  act.type = "hidden";
+  act.name = "act";
+  act.value = "update";
+  form.append(act);
+  form.submit();
 }
 
 form.addEventListener("input", mended);
@@ -186,5 +206,11 @@ for (const end of ["pointerup", "pointercancel"]) {
   document.addEventListener(end, () => { pressed = false; });
 }
 window.addEventListener("pageshow", cameBack);
-// An order that costs nothing has no card fields.
+const drawer = document.querySelector(".cards");
+if ("located" in form.dataset) field("country").addEventListener("change", reprice);
+for (const other of document.querySelectorAll("form.code, form.quantity")) {
+  other.addEventListener("formdata", keepTyped);
+}
+if (drawer) improveDrawer(drawer);
+// An order that costs nothing has no card fields, and one for a bank debit alone neither.
 if (number) improveCard();

@@ -1,0 +1,311 @@
+"""Invoices: drafted, finalized, voided, written off; and those of what a checkout has sold.
+
+Owns the invoice's object, its lines and its status. How one is paid, `invoice_payments` owns. All
+amounts are in minor units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bursar_sandbox.store import Transaction
+from bursar_sandbox.stripe import events, invoice_item_parts, invoice_lines, records
+from bursar_sandbox.stripe.ids import new_id
+
+FINALIZE_SECONDS = 3600
+"""How long an invoice stays a draft that goes on by itself."""
+
+
+def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str, Any]:
+    """A new draft without lines, not stored yet."""
+    return {
+        "id": new_id("in"),
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Sandbox",
+        "account_tax_ids": None,
+        "amount_due": 0,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": 0,
+        "amount_shipping": 0,
+        "application": None,
+        "attempt_count": 0,
+        "attempted": False,
+        "auto_advance": False,
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "automatically_finalizes_at": None,
+        "billing_reason": "manual",
+        "collection_method": "charge_automatically",
+        "created": tx.now,
+        "currency": currency,
+        "custom_fields": customer["invoice_settings"]["custom_fields"],
+        **_buyer(customer),
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "due_date": None,
+        "effective_at": None,
+        "ending_balance": None,
+        "footer": customer["invoice_settings"]["footer"],
+        "from_invoice": None,
+        "hosted_invoice_url": None,
+        "invoice_pdf": None,
+        "issuer": {"type": "self"},
+        "last_finalization_error": None,
+        "latest_revision": None,
+        "lines": {},
+        "livemode": False,
+        "metadata": {},
+        "next_payment_attempt": None,
+        "number": None,
+        "on_behalf_of": None,
+        "parent": None,
+        "payment_settings": {
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": None,
+        },
+        "period_end": tx.now,
+        "period_start": tx.now,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "receipt_number": None,
+        "rendering": None,
+        "shipping_cost": None,
+        "shipping_details": None,
+        "starting_balance": 0,
+        "statement_descriptor": None,
+        "status": "draft",
+        "status_transitions": {
+            "finalized_at": None,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
+        "subtotal": 0,
+        "subtotal_excluding_tax": 0,
+        "test_clock": None,
+        "total": 0,
+        "total_discount_amounts": [],
+        "total_excluding_tax": 0,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+        "webhooks_delivered_at": tx.now,
+    }
+
+
+def _buyer(customer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "customer": customer["id"],
+        "customer_account": None,
+        "customer_address": customer["address"],
+        "customer_email": customer["email"],
+        "customer_name": customer["name"],
+        "customer_phone": customer["phone"],
+        "customer_shipping": customer["shipping"],
+        "customer_tax_exempt": customer["tax_exempt"],
+        "customer_tax_ids": [],
+    }
+
+
+def add(tx: Transaction, invoice: dict[str, Any], items: list[dict[str, Any]]) -> None:
+    """Store a new draft over these invoice items, which are stored already."""
+    lines = [invoice_lines.of_item(item, invoice["id"]) for item in items]
+    _sum(invoice, lines)
+    records.insert(tx, invoice, {"lines": lines})
+    for item in items:
+        records.replace(tx, {**item, "invoice": invoice["id"]})
+    events.emit(tx, "invoice.created", invoice)
+
+
+def pending_items(tx: Transaction, customer_id: str, currency: str | None) -> list[dict[str, Any]]:
+    """The customer's items that stand on no invoice yet, oldest first, of one currency."""
+    rows = tx.execute(
+        "SELECT id FROM objects WHERE object = 'invoiceitem' AND customer = ?"
+        " AND parent IS NULL ORDER BY seq",
+        (customer_id,),
+    ).fetchall()
+    found = [records.get(tx, "invoiceitem", row[0]) for row in rows]
+    used = currency or (found[0]["currency"] if found else None)
+    return [item for item in found if item["currency"] == used]
+
+
+def take_items(tx: Transaction, invoice: dict[str, Any], items: list[dict[str, Any]]) -> None:
+    """Put more items on a draft."""
+    lines = lines_of(tx, invoice)
+    _relined(
+        tx, invoice, lines + [invoice_lines.of_item(item, invoice["id"]) for item in items]
+    )  # fmt: skip
+
+
+def change_item(tx: Transaction, invoice: dict[str, Any], item: dict[str, Any]) -> None:
+    """Show an item of a draft as it is now."""
+    lines = [
+        {**invoice_lines.of_item(item, invoice["id"]), "id": line["id"]}
+        if _item_id(line) == item["id"]
+        else line
+        for line in lines_of(tx, invoice)
+    ]
+    _relined(tx, invoice, lines)
+
+
+def drop_item(tx: Transaction, invoice: dict[str, Any], item_id: str) -> None:
+    """Take an item off a draft."""
+    _relined(tx, invoice, [line for line in lines_of(tx, invoice) if _item_id(line) != item_id])
+
+
+def _item_id(line: dict[str, Any]) -> str:
+    return str(line["parent"]["invoice_item_details"]["invoice_item"])
+
+
+def lines_of(tx: Transaction, invoice: dict[str, Any]) -> list[dict[str, Any]]:
+    """All the lines of an invoice."""
+    lines: list[dict[str, Any]] = tx.private(invoice["id"])["lines"]
+    return lines
+
+
+def _relined(tx: Transaction, before: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    invoice = dict(before)
+    if lines:
+        invoice["currency"] = lines[0]["currency"]
+    _sum(invoice, lines)
+    records.replace(tx, invoice)
+    records.replace_private(tx, invoice["id"], {**tx.private(invoice["id"]), "lines": lines})
+    events.emit_update(tx, before, invoice)
+
+
+def _sum(invoice: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    subtotal = sum(line["amount"] for line in lines)
+    due = max(subtotal, 0)
+    invoice.update(
+        amount_due=due,
+        amount_remaining=due,
+        lines=invoice_lines.shown(invoice["id"], lines),
+        subtotal=subtotal,
+        subtotal_excluding_tax=subtotal,
+        total=subtotal,
+        total_excluding_tax=subtotal,
+    )
+
+
+def open_up(tx: Transaction, invoice: dict[str, Any]) -> None:
+    """Give a draft its number and its page: from here on it is not edited any more."""
+    customer = records.get(tx, "customer", invoice["customer"])
+    sequence = customer["next_invoice_sequence"]
+    records.replace(tx, {**customer, "next_invoice_sequence": sequence + 1})
+    url = f"{tx.base_url}/i/{invoice['id']}"
+    invoice.update(
+        _buyer(customer),
+        auto_advance=invoice["collection_method"] == "charge_automatically"
+        and invoice["auto_advance"],
+        automatically_finalizes_at=None,
+        effective_at=invoice["effective_at"] or tx.now,
+        ending_balance=0,
+        hosted_invoice_url=url,
+        invoice_pdf=f"{url}/pdf",
+        number=invoice["number"] or f"{customer['invoice_prefix']}-{sequence:04d}",
+        status="open",
+    )
+    invoice["status_transitions"]["finalized_at"] = tx.now
+
+
+def mark_paid(tx: Transaction, invoice: dict[str, Any]) -> None:
+    """Close an open invoice: nothing is owed any more."""
+    before = {**invoice, "status_transitions": dict(invoice["status_transitions"])}
+    invoice.update(
+        amount_paid=invoice["amount_due"],
+        amount_remaining=0,
+        attempted=True,
+        auto_advance=False,
+        next_payment_attempt=None,
+        status="paid",
+    )
+    invoice["status_transitions"]["paid_at"] = tx.now
+    records.replace(tx, invoice)
+    events.emit_update(tx, before, invoice)
+    events.emit(tx, "invoice.paid", invoice)
+    events.emit(tx, "invoice.payment_succeeded", invoice)
+
+
+def close(tx: Transaction, invoice: dict[str, Any], status: str, moment: str, event: str) -> None:
+    """Give up what is owed: `void` for a mistake, `uncollectible` for a bad debt."""
+    invoice.update(status=status, auto_advance=False, next_payment_attempt=None)
+    invoice["status_transitions"][moment] = tx.now
+    records.replace(tx, invoice)
+    events.emit(tx, event, invoice)
+
+
+def discard(tx: Transaction, invoice: dict[str, Any]) -> dict[str, Any]:
+    """Delete a draft; its items wait for the customer's next invoice again."""
+    for line in lines_of(tx, invoice):
+        item = tx.find(_item_id(line))
+        if item is not None and not item.get("deleted"):
+            records.replace(tx, {**item, "invoice": None})
+    events.emit(tx, "invoice.deleted", invoice)
+    return records.delete(tx, invoice)
+
+
+def of_session(tx: Transaction, session: dict[str, Any], customer: dict[str, Any]) -> dict[str, Any]:
+    """The stored, open invoice over what the session has sold; the caller has it paid.
+
+    The session names it from here on.
+    """
+    wanted = session["invoice_creation"]["invoice_data"]
+    invoice = blank(tx, customer, session["currency"])
+    for name in ("account_tax_ids", "custom_fields", "footer"):
+        invoice[name] = wanted[name] or invoice[name]
+    invoice.update(description=wanted["description"], metadata=wanted["metadata"])
+    lines = [_sold(tx, invoice, sold) for sold in tx.private(session["id"])["line_items"]]
+    _sum(invoice, lines)
+    _take_totals(tx, invoice, session)
+    open_up(tx, invoice)
+    records.insert(tx, invoice, {"lines": lines})
+    events.emit(tx, "invoice.created", {**invoice, "number": None, "status": "draft"})
+    events.emit(tx, "invoice.finalized", invoice)
+    session["invoice"] = invoice["id"]
+    return invoice
+
+
+def _sold(tx: Transaction, invoice: dict[str, Any], sold: dict[str, Any]) -> dict[str, Any]:
+    item = invoice_item_parts.of_sold(tx, invoice["customer"], sold)
+    item["invoice"] = invoice["id"]
+    records.insert(tx, item)
+    parts = tx.private(sold["id"])
+    return invoice_lines.of_sold(parts.get("discounts", []), item, parts.get("taxes", []))
+
+
+def _take_totals(tx: Transaction, invoice: dict[str, Any], session: dict[str, Any]) -> None:
+    """The session's discounts and taxes are the invoice's: the buyer has paid just that."""
+    total, parts = session["amount_total"], tx.private(session["id"]).get("breakdown", {})
+    tax = session["total_details"]["amount_tax"]
+    taken = invoice_lines.discounts_of(parts.get("discounts", []))
+    invoice.update(
+        amount_due=total,
+        amount_remaining=total,
+        discounts=[part["discount"] for part in taken],
+        subtotal=session["amount_subtotal"],
+        subtotal_excluding_tax=session["amount_subtotal"] - _included(parts.get("taxes", [])),
+        total=total,
+        total_discount_amounts=taken,
+        total_excluding_tax=total - tax,
+        total_pretax_credit_amounts=[{**part, "type": "discount"} for part in taken],
+        total_taxes=invoice_lines.taxes_of(parts.get("taxes", [])),
+    )
+    if session["automatic_tax"]["enabled"]:
+        invoice["automatic_tax"].update(
+            enabled=True, liability={"type": "self"}, provider="stripe", status="complete"
+        )
+
+
+def _included(taxes: list[dict[str, Any]]) -> int:
+    return sum(part["amount"] for part in taxes if part["rate"]["inclusive"])
+
