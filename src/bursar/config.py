@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     sandbox_stripe_port: int = Field(12111, ge=1, le=65535)
     sandbox_lemonsqueezy_port: int = Field(12112, ge=1, le=65535)
     sandbox_paddle_port: int = Field(12113, ge=1, le=65535)
+    sandbox_smtp_port: int = Field(0, ge=0, le=65535)
 
     stripe_secret_key: str = Field("", validation_alias="STRIPE_SECRET_KEY")
     stripe_publishable_key: str = Field("", validation_alias="STRIPE_PUBLISHABLE_KEY")
@@ -101,6 +102,16 @@ class Settings(BaseSettings):
     brand_accent: str = Field("#0b6477", pattern=r"^#[0-9a-fA-F]{6}$")
     brand_logo: Path | None = None
 
+    smtp_url: str = ""
+    mail_from: str = Field("", max_length=320)
+    operator_email: str = Field("", max_length=320)
+    receipts: Literal["bursar", "provider"] = "provider"
+
+    promotion_codes: bool = True
+    automatic_tax: bool = False
+    payment_methods: CommaList = ()
+    country_header: str = Field("", pattern=r"^([A-Za-z][A-Za-z0-9-]{0,63})?$")
+
     team_seats: Annotated[int, Field(ge=1, le=1000)] | None = None
 
     refund_of_spent: Literal["debt", "refuse", "forgive"] = "debt"
@@ -112,7 +123,13 @@ class Settings(BaseSettings):
     limit_voucher: LimitSetting = Limit(10, 900)
     limit_api: LimitSetting = Limit(600, 60)
 
-    @field_validator("allowed_origins", "trusted_proxies", "stripe_webhook_secrets", mode="before")
+    @field_validator(
+        "allowed_origins",
+        "trusted_proxies",
+        "stripe_webhook_secrets",
+        "payment_methods",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -153,6 +153,12 @@ class VoucherExists(Conflict):
     code = "voucher_exists"
 
 
+class CouponExhausted(Conflict):
+    """This coupon was used as often as it can be, or is over."""
+
+    code = "coupon_exhausted"
+
+
 class LimitReached(Conflict):
     """What is left of this feature's limit does not cover this."""
 
@@ -217,6 +223,18 @@ class UnknownItem(Invalid):
     """The catalogue has no such package, plan or price on sale."""
 
     code = "unknown_item"
+
+
+class CouponUnknown(Invalid):
+    """There is no such coupon."""
+
+    code = "coupon_unknown"
+
+
+class CouponNotApplicable(Invalid):
+    """This coupon is not for this order."""
+
+    code = "coupon_not_applicable"
 
 
 class RedirectNotAllowed(Invalid):
@@ -365,6 +383,12 @@ class ProviderCustomerMissing(ProviderRejected):
     """The payment provider does not know this customer any more."""
 
     code = "provider_customer_missing"
+
+
+class ProviderCouponRefused(ProviderRejected):
+    """The payment provider does not take this coupon for this order."""
+
+    code = "provider_coupon_refused"
 
 
 class ProviderUnknown(Error):

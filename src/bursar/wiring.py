@@ -15,6 +15,7 @@ from bursar.db.connections import Connection
 from bursar.db.deployment import check_mode, claim_mode, clock_ahead
 from bursar.db.migrate import pending
 from bursar.db.tags import TagCache
+from bursar.providers.mirrored import CheckoutTerms
 from bursar.providers.port import PROVIDER_NAMES, Provider
 from bursar.providers.stripe import Stripe
 
@@ -51,6 +52,12 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
             webhook_secrets=settings.stripe_webhook_secrets,
             base=settings.stripe_base,
             live=settings.mode == "live",
+            terms=CheckoutTerms(
+                promotion_codes=settings.promotion_codes,
+                automatic_tax=settings.automatic_tax,
+                payment_methods=settings.payment_methods,
+            ),
+            receipts=settings.receipts == "provider",
         )
     return providers
 

@@ -56,6 +56,7 @@ class Shop:
             await self.page.goto(f"{self.url}/pricing")
             await self.page.get_by_role("link", name="Choose Pro, 3 months").click()
         await expect(self.card.get_by_label("Card number")).to_be_visible()
+        assert await self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     @property
     def card(self) -> FrameLocator:

@@ -187,10 +187,10 @@ def test_demo_file_says_the_truth_to_its_owner_alone_and_goes_with_the_demo(demo
     assert balance(facts) == 0
     for kind in ("user", "service", "admin"):
         assert facts[f"{kind}_key"].startswith(f"bursar_{kind}_")
-    for _ in range(2):
-        # The link works again and again, each time for a new browser.
-        answer = httpx2.get(facts["account_url"], follow_redirects=False)
-        assert answer.status_code == 303
+    for link in ("account", "admin") * 2:
+        # The links work again and again, each time for a new browser.
+        answer = httpx2.get(facts[f"{link}_url"], follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/{link}")
         assert "bursar_session" in answer.cookies
     code, output = demo.end(signal.SIGTERM)
     assert code == 0, output
@@ -202,11 +202,12 @@ def test_second_start_keeps_balance_and_keys_and_fresh_drops_them(demo: Demo) ->
     assert demo.command("demo", "--once").returncode == 0
     kept = demo.start()
     assert balance(kept) == 5
-    link = kept["account_url"]
+    links = [kept["account_url"], kept["admin_url"]]
     assert demo.end(signal.SIGINT)[0] == 0
     again = demo.start()
     assert again["user_key"] == kept["user_key"]
-    assert httpx2.get(link, follow_redirects=False).status_code != 303
+    for link in links:
+        assert httpx2.get(link, follow_redirects=False).status_code != 303
     assert demo.end(signal.SIGTERM)[0] == 0
     fresh = demo.start("--fresh")
     assert balance(fresh) == 0

@@ -32,9 +32,7 @@ def shop(shared_sandbox: Sandbox) -> Iterator[Shop]:
 def new_link(v1: Any, **options: Any) -> Any:
     """A link that sells two things for 15 each."""
     price = v1.prices.create(THING)
-    return v1.payment_links.create(
-        {"line_items": [{"price": price.id, "quantity": 2}], **options}
-    )
+    return v1.payment_links.create({"line_items": [{"price": price.id, "quantity": 2}], **options})
 
 
 def visit(link: Any, query: str = "") -> str:

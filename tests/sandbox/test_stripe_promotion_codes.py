@@ -11,7 +11,7 @@ import pytest
 import stripe
 
 from bursar_sandbox.running import Sandbox
-from stripe_shop import card, open_session, promote, tell_page
+from stripe_shop import card, confirm_page, open_session, promote, tell_page
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def test_uses_are_counted_when_the_session_is_complete(client: Any) -> None:
         open_session(v1, discounts=[{"promotion_code": promotion.id}]) for _ in range(2)
     )
     assert v1.coupons.retrieve(coupon.id).times_redeemed == 0
-    confirm_tell_page(client, first, card(v1))
+    confirm_page(client, first, card(v1))
     used = v1.coupons.retrieve(coupon.id)
     assert (used.times_redeemed, used.valid) == (1, False)
     ended = v1.promotion_codes.retrieve(promotion.id)
     assert (ended.times_redeemed, ended.active) == (1, False)
     with pytest.raises(stripe.InvalidRequestError) as caught:
-        confirm_tell_page(client, second, card(v1))
+        confirm_page(client, second, card(v1))
     assert caught.value.code == "coupon_expired"
     with pytest.raises(stripe.InvalidRequestError) as caught:
         open_session(v1, discounts=[{"coupon": coupon.id}])
@@ -118,7 +118,7 @@ def test_code_for_a_first_purchase_is_not_for_a_second(client: Any) -> None:
     )
     customer = v1.customers.create({"email": "ada@example.com"}).id
     options = {"customer": customer, "discounts": [{"promotion_code": promotion.id}]}
-    confirm_tell_page(client, open_session(v1, **options), card(v1))
+    confirm_page(client, open_session(v1, **options), card(v1))
     with pytest.raises(stripe.InvalidRequestError, match="has prior transactions"):
         open_session(v1, **options)
 
@@ -153,7 +153,7 @@ def test_code_is_typed_removed_and_paid_without(client: Any) -> None:
     assert tell_page(client, session, promotion_code="")["amount"] == 3000
     plain = v1.checkout.sessions.retrieve(session.id)
     assert (plain.discounts, plain.total_details.amount_discount) == ([], 0)
-    confirm_tell_page(client, plain, card(v1))
+    confirm_page(client, plain, card(v1))
     assert v1.promotion_codes.retrieve(promotion.id).times_redeemed == 0
 
 
@@ -162,10 +162,10 @@ def test_code_after_a_declined_try_changes_what_is_charged(client: Any) -> None:
     promotion = promote(v1, v1.coupons.create({"percent_off": 15}))
     session = open_session(v1, allow_promotion_codes=True)
     with pytest.raises(stripe.CardError):
-        confirm_tell_page(client, session, card(v1, "4000000000000002"))
+        confirm_page(client, session, card(v1, "4000000000000002"))
     tell_page(client, session, promotion_code=promotion.code)
     session = v1.checkout.sessions.retrieve(session.id)
-    confirm_tell_page(client, session, card(v1))
+    confirm_page(client, session, card(v1))
     intent = v1.payment_intents.retrieve(session.payment_intent)
     assert (intent.amount, intent.amount_received) == (2550, 2550)
 
@@ -175,14 +175,14 @@ def test_everything_off_asks_for_no_payment(client: Any) -> None:
     coupon = v1.coupons.create({"percent_off": 100})
     session = open_session(v1, allow_promotion_codes=True)
     with pytest.raises(stripe.CardError):
-        confirm_tell_page(client, session, card(v1, "4000000000000002"))
+        confirm_page(client, session, card(v1, "4000000000000002"))
     tried = v1.checkout.sessions.retrieve(session.id).payment_intent
     tell_page(client, session, promotion_code=promote(v1, coupon).code)
     session = v1.checkout.sessions.retrieve(session.id)
     assert (session.amount_total, session.payment_status) == (0, "no_payment_required")
     assert session.payment_intent is None
     assert v1.payment_intents.retrieve(tried).status == "canceled"
-    confirm_tell_page(client, session, card(v1))
+    confirm_page(client, session, card(v1))
     session = v1.checkout.sessions.retrieve(session.id)
     assert (session.status, session.payment_status) == ("complete", "no_payment_required")
     assert session.payment_intent is None

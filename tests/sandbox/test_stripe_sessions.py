@@ -209,7 +209,7 @@ def test_sessions_metadata_can_be_changed(v1: Any) -> None:
     ("change", "param"),
     [
         ({"mode": "subscription"}, "mode"),
-        ({"mode": "setup"}, "mode"),
+        ({"mode": "setup"}, "line_items"),
         ({"mode": ""}, "mode"),
         ({"line_items": ""}, "line_items"),
         ({"line_items": [{"price": "price_none", "quantity": 1}]}, "line_items[0][price]"),

@@ -1,6 +1,7 @@
 """Cases: what a person must look at, because money is there that no rule may decide about.
 
-Owns the table of cases. One case for one thing, however often it is met.
+Owns the table of cases. One case for one thing, however often it is met; each opening is an event
+of ours, so that somebody is told.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import orjson
 
 from bursar import errors
 from bursar.db.connections import Connection
+from bursar.messages import outbox
+from bursar.messages.outbox import Event
+
+OPENED = "case.opened"
+"""What the event is called that tells of a case."""
 
 CaseKind = Literal["unmatched", "mismatch", "excess", "duplicate", "dead", "unknown", "drift"]
 
@@ -25,6 +31,7 @@ on conflict (kind, reference) do update
 set state = 'open', summary = excluded.summary, opened_at = excluded.opened_at, resolution = null,
     resolved_at = null
 where cases.kind = 'dead' and cases.state = 'resolved'
+returning id
 """
 
 FIELDS = """id, kind, reference, state, customer_id, payment_id, amount_minor, currency, summary,
@@ -77,6 +84,8 @@ class Opening:
     amount_minor: int | None = None
     currency: str | None = None
     detail: dict[str, object] | None = None
+    quiet: bool = False
+    """Shown where cases are shown, and told to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +108,10 @@ class Case:
 
 
 async def open_cases(conn: Connection, openings: Sequence[Opening], *, at: datetime) -> None:
-    """Open each case once."""
+    """Open each case once, and tell of those that are new."""
+    told: list[Event] = []
     for case in sorted(openings, key=lambda case: (case.kind, case.reference)):
-        await conn.execute(
+        opened = await conn.fetchval(
             OPEN,
             case.kind,
             case.reference,
@@ -113,6 +123,24 @@ async def open_cases(conn: Connection, openings: Sequence[Opening], *, at: datet
             orjson.dumps(case.detail or {}).decode(),
             at,
         )
+        if opened is not None and not case.quiet:
+            told.append(_opened(opened, case, at))
+    await outbox.emit(conn, told, at=at)
+
+
+def _opened(case_id: int, case: Opening, at: datetime) -> Event:
+    data = {
+        "id": case_id,
+        "kind": case.kind,
+        "reference": case.reference,
+        "summary": case.summary,
+        "customer_id": case.customer_id,
+        "payment_id": case.payment_id,
+        "amount": case.amount_minor,
+        "currency": case.currency,
+    }
+    # A case of something dead may be opened again: the time tells the openings apart.
+    return Event(OPENED, f"{case_id}:{at.isoformat()}", case.customer_id, data)
 
 
 async def list_cases(

@@ -20,7 +20,8 @@ from bursar.billing.catalog_file import Catalog, FilePrice, product_id, told_fea
 from bursar.clock import Clock
 from bursar.db import Database, deployment
 from bursar.db.connections import Connection
-from bursar.providers.port import FoundPrice, PriceOrder, ProductOrder, Provider
+from bursar.providers.mirrored import FoundPrice, PriceOrder, ProductOrder
+from bursar.providers.port import Provider
 
 # A row that was begun and has no price yet keeps its reference: the same question is asked again.
 BEGUN = """

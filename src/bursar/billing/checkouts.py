@@ -177,6 +177,7 @@ async def _begin(
             "capture_method": priced.capture_method,
             "success_url": order.success_url,
             "cancel_url": order.cancel_url,
+            "receipt_email": order.user.email if provider.capabilities.receipts else None,
         },
         description=order.description,
         metadata=order.metadata,
@@ -277,6 +278,7 @@ async def _create(
         capture_method=asked["capture_method"],
         description=payment.description,
         metadata=payment.metadata,
+        receipt_email=asked.get("receipt_email"),
     )
     try:
         return await provider.create_checkout(order)

@@ -165,14 +165,13 @@ async def _begin(
     conn: Connection, providers: Mapping[str, Provider], said: Said, *, at: datetime
 ) -> str:
     dispute = await dispute_list.get_dispute(conn, said.dispute_id, lock=True)
-    if dispute.provider not in providers:
-        raise errors.NotSupported(f"{dispute.provider} is not set up in this deployment.")
-    if dispute.state != "pending" or dispute.status != "needs_response":
-        if not (said.accept and dispute.state == "pending"):
-            raise errors.DisputeClosed(
-                f"Dispute {dispute.id} is {dispute.status.replace('_', ' ')}: nothing can be "
-                "added to it any more."
-            )
+    _provider_of(providers, dispute)
+    answerable = said.accept or dispute.status == "needs_response"
+    if dispute.state != "pending" or not answerable:
+        raise errors.DisputeClosed(
+            f"Dispute {dispute.id} is {dispute.status.replace('_', ' ')}: nothing can be added to "
+            "it any more."
+        )
     evidence = dict(dispute.evidence) | dict(said.evidence or {})
     reference = await conn.fetchval(
         BEGIN,
@@ -202,6 +201,62 @@ async def _begin(
     return str(reference)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A stored answer with what it takes to send it."""
+
+    db: Database
+    provider: Provider
+    dispute: Dispute
+    order: DisputeAnswer
+    answer_id: int
+    clock: Clock
+    of_spent: OfSpent
+
+    async def ask(self, age: timedelta) -> list[PaymentFacts]:
+        """The provider's answer; where that can't be had any more, how the dispute stands.
+
+        Raises the provider's failures; ProviderRejected for an answer that never got there.
+        """
+        if age < KEY_REMEMBERED:
+            try:
+                return await self.provider.answer_dispute(self.order)
+            except errors.ProviderUnknown:
+                # A provider may replay its own failure under the key for ever.
+                if age < GIVEN_UP_AFTER:
+                    raise
+        facts = await self.provider.list_disputes(self.dispute.payment_intent_id or "")
+        told = [d for f in facts for d in f.disputes if d.provider_ref == self.order.provider_ref]
+        if self.order.kind == "draft" or any(d.status == "needs_response" for d in told):
+            raise errors.ProviderRejected("This answer never reached the provider. Say it anew.")
+        return facts
+
+    async def done(self, facts: list[PaymentFacts]) -> None:
+        """Settle what the provider says, and keep what it has of the evidence."""
+        await self.db.run(lambda conn: self._close(conn, facts))
+
+    async def _close(self, conn: Connection, facts: list[PaymentFacts]) -> None:
+        at, dispute = self.clock.now(), self.dispute
+        await settle.settle(conn, facts, at=at, fetched=True, of_spent=self.of_spent)
+        if not await conn.fetchval(CLOSE, dispute.customer_id, self.answer_id, "done", at):
+            return
+        await timers.cancel(conn, ANSWER_TIMER, self.order.reference)
+        if self.order.kind == "accept":
+            return
+        kept = {name: text for name, text in self.order.evidence.items() if text}
+        submitted_at = at if self.order.kind == "submit" else None
+        await reversals.keep_evidence(
+            conn, dispute.customer_id, dispute.id, kept, submitted_at=submitted_at
+        )
+
+    async def refused(self) -> None:
+        """Note that the provider does not take it."""
+        async with self.db.transaction() as conn:
+            told = self.dispute.customer_id, self.answer_id, "refused", self.clock.now()
+            await conn.execute(CLOSE, *told)
+            await timers.cancel(conn, ANSWER_TIMER, self.order.reference)
+
+
 async def _send(
     db: Database,
     providers: Mapping[str, Provider],
@@ -219,80 +274,34 @@ async def _send(
         return
     if stored["state"] == "refused":
         raise errors.ProviderRejected("The payment provider refused this answer. Say it anew.")
-    provider = providers.get(dispute.provider)
-    if provider is None:
-        raise errors.NotSupported(f"{dispute.provider} is not set up in this deployment.")
     order = DisputeAnswer(
         reference=reference,
         provider_ref=dispute.provider_ref,
         kind=stored["kind"],
         evidence=orjson.loads(stored["evidence"]),
     )
+    provider = _provider_of(providers, dispute)
+    sending = _Sending(db, provider, dispute, order, stored["id"], clock, of_spent)
     try:
-        facts = await _told(provider, order, dispute, clock.now() - stored["created_at"])
+        facts = await sending.ask(clock.now() - stored["created_at"])
     except errors.ProviderRejected:
-        await _close(db, stored["customer_id"], stored["id"], "refused", clock)
+        await sending.refused()
         raise
     except errors.ProviderUnavailable as error:
         raise errors.ProviderUnavailable(STORED) from error
     except errors.ProviderUnknown as error:
         raise errors.ProviderUnknown(STORED) from error
     failpoints.reach("dispute.after_call")
-    await _done(db, stored["customer_id"], stored["id"], dispute, order, facts, clock, of_spent)
+    await sending.done(facts)
 
 
-async def _told(
-    provider: Provider, order: DisputeAnswer, dispute: Dispute, age: timedelta
-) -> list[PaymentFacts]:
-    """The provider's answer; where that can't be had any more, how the dispute stands.
-
-    Raises the provider's failures; ProviderRejected for an answer that never got there.
-    """
-    if age < KEY_REMEMBERED:
-        try:
-            return await provider.answer_dispute(order)
-        except errors.ProviderUnknown:
-            # A provider may replay its own failure under the key for ever.
-            if age < GIVEN_UP_AFTER:
-                raise
-    facts = await provider.list_disputes(dispute.payment_intent_id or "")
-    told = [d for f in facts for d in f.disputes if d.provider_ref == order.provider_ref]
-    if order.kind == "draft" or any(d.status == "needs_response" for d in told):
-        raise errors.ProviderRejected("This answer never reached the provider. Say it anew.")
-    return facts
-
-
-async def _done(
-    db: Database,
-    customer_id: int,
-    answer_id: int,
-    dispute: Dispute,
-    order: DisputeAnswer,
-    facts: list[PaymentFacts],
-    clock: Clock,
-    of_spent: OfSpent,
-) -> None:
-    async def work(conn: Connection) -> None:
-        at = clock.now()
-        await settle.settle(conn, facts, at=at, fetched=True, of_spent=of_spent)
-        if not await conn.fetchval(CLOSE, customer_id, answer_id, "done", at):
-            return
-        await timers.cancel(conn, ANSWER_TIMER, order.reference)
-        if order.kind != "accept":
-            kept = {name: text for name, text in order.evidence.items() if text}
-            submitted_at = at if order.kind == "submit" else None
-            await reversals.keep_evidence(
-                conn, customer_id, dispute.id, kept, submitted_at=submitted_at
-            )
-
-    await db.run(work)
-
-
-async def _close(
-    db: Database, customer_id: int, answer_id: int, state: str, clock: Clock
-) -> None:
-    async with db.transaction() as conn:
-        await conn.execute(CLOSE, customer_id, answer_id, state, clock.now())
+def _provider_of(providers: Mapping[str, Provider], dispute: Dispute) -> Provider:
+    try:
+        return providers[dispute.provider]
+    except KeyError as error:
+        raise errors.NotSupported(
+            f"{dispute.provider} is not set up in this deployment."
+        ) from error
 
 
 async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock, of_spent: OfSpent) -> None:

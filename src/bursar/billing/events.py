@@ -27,6 +27,7 @@ TOPICS = (
     "dispute.won",
     "dispute.lost",
     "credits.hold_lapsed",
+    "case.opened",
 )
 """Everything that a host can ask for."""
 

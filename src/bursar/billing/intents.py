@@ -145,7 +145,10 @@ async def _begin(
         unit=priced.unit,
         credits=priced.credits,
         snapshot=_snapshot(priced),
-        request={"page": page} if page else {},
+        request={
+            **({"page": page} if page else {}),
+            "receipt_email": order.user.email if provider.capabilities.receipts else None,
+        },
         description=order.description,
         metadata=order.metadata,
     )
@@ -204,6 +207,7 @@ async def _create(
         capture_method=payment.snapshot["capture_method"],
         description=payment.description or str(payment.snapshot["name"]),
         metadata=payment.metadata,
+        receipt_email=payment.request.get("receipt_email"),
     )
     try:
         return await provider.create_intent(order)

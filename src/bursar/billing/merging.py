@@ -77,11 +77,12 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
     # Sessions first: they name the intent that is theirs, by which the others then are found.
     for fact in sorted(facts, key=lambda fact: (fact.session_id is None, fact.reference is None)):
         known = [where[name] for name in payment_facts.names(fact) if name in where]
-        key = next((key for key in known if payment_facts.fits(rows[key], fact)), None)
-        if key is None or not payment_facts.binds(rows[key], fact):
+        fitting = [key for key in known if payment_facts.fits(rows[key], fact)]
+        key = next((key for key in fitting if payment_facts.binds(rows[key], fact)), None)
+        if key is None:
             unmatched.append(fact)
-            if key is not None:
-                unbound.append((rows[key], fact))
+            if fitting:
+                unbound.append((rows[fitting[0]], fact))
             continue
         rows[key] = payment_facts.merged(rows[key], fact)
         refunds.setdefault(key[1], []).extend(fact.refunds)

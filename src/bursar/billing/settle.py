@@ -16,6 +16,7 @@ from bursar.billing import (
     cases,
     credits,
     events,
+    letters,
     merging,
     pack_rights,
     payments,
@@ -27,7 +28,7 @@ from bursar.billing.credits import OfSpent
 from bursar.billing.merging import Merged
 from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
 from bursar.db.connections import Connection
-from bursar.messages import outbox, timers
+from bursar.messages import timers
 from bursar.money import format_money
 from bursar.providers.port import PaymentFacts
 
@@ -116,7 +117,7 @@ async def _apply(conn: Connection, merged: Merged, *, at: datetime, of_spent: Of
     openings = [case for row in rows for case in _cases(row)]
     openings += [_overdrawn(sums) for sums in taken if sums.excess_minor]
     await cases.open_cases(conn, openings, at=at)
-    await outbox.emit(conn, events.of_payments(merged.before, taken), at=at)
+    await letters.tell(conn, events.of_payments(merged.before, taken), at=at)
 
 
 async def _reversed(conn: Connection, merged: Merged, row: Row, *, at: datetime) -> Sums:

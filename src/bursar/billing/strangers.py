@@ -29,7 +29,7 @@ MATCH_TIMER = "case.match"
 LOOK_ONCE_MORE = timedelta(minutes=1)
 
 
-class Raced(asyncpg.SerializationError):  # type: ignore[misc]
+class Raced(asyncpg.SerializationError):
     """Another transaction recorded the same money just now: begin anew, and find it."""
 
 

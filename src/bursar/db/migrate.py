@@ -183,7 +183,8 @@ def _missing(files: list[SchemaFile], applied: dict[str, str]) -> list[SchemaFil
         elif applied[file.name] != file.checksum:
             raise errors.MigrationFailed(
                 f"{file.name} was applied to this database with other contents. Restore the file "
-                "and put the change into a new migration."
+                "and put the change into a new migration. A demo's database is made anew by "
+                "`bursar demo --fresh`."
             )
         elif missing:
             raise errors.MigrationFailed(
@@ -248,9 +249,15 @@ async def _settle_roles(
     )
     if not asked and settled in (None, schema.fingerprint):
         return
-    if asked:
-        await roles.create(conn)
-    await roles.settle(conn, schema)
+    try:
+        if asked:
+            await roles.create(conn)
+        await roles.settle(conn, schema)
+    except errors.MigrationFailed as error:
+        # What was asked failed, and yet something was done: say both.
+        raise errors.MigrationFailed(
+            f"The schema is up to date; the roles are not set up. {error.detail}"
+        ) from error
     await conn.execute(RECORD, roles.BOOK, schema.fingerprint)
     report("gave the database roles their rights")
 

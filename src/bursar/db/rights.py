@@ -57,6 +57,7 @@ PAYMENT_COLUMNS = (
     "refunded_minor, refund_pending_minor, disputed_minor, unit, credits, session_id, "
     "payment_intent_id, receipt_url, description, created_at, completed_at)"
 )
+ENDPOINT_COLUMNS = "select (id, url, disabled_at, disabled_reason, deleted_at, created_at)"
 KEY_COLUMNS = (
     "select (id, kind, user_id, prefix, name, created_at, last_used_at, expires_at, revoked_at)"
 )
@@ -78,6 +79,7 @@ TABLES: dict[str, Rights] = {
     "business_clock": Rights(server=CHANGE, worker=CHANGE, reader=READ),
     "cases": Rights(server=CHANGE, worker=CHANGE, reader=READ),
     "catalog_items": Rights(server=CHANGE, worker=READ, reader=READ),
+    "catalog_mirror": Rights(server=CHANGE, worker=CHANGE, reader=READ),
     "catalog_prices": Rights(server=CHANGE, worker=READ, reader=READ),
     "catalog_units": Rights(server=CHANGE, worker=READ, reader=READ),
     "customer_roles": Rights(customer=READ),
@@ -100,9 +102,11 @@ TABLES: dict[str, Rights] = {
     "ledger_postings": Rights(server=READ, worker=READ, reader=READ, customer=READ),
     "members": Rights(server=ALL, worker=READ, reader=READ),
     "order_decisions": Rights(server=CHANGE, worker=CHANGE, reader=READ),
-    "outbox_destinations": Rights(server=ALL, worker=READ, reader=READ),
+    # A receiver that says it is gone is asked for no more, by whoever was told so.
+    "outbox_destinations": Rights(server=ALL, worker="select, delete", reader=READ),
     "outbox_messages": Rights(server=CHANGE, worker=CHANGE, reader=OWED_COLUMNS),
     "payments": Rights(server=CHANGE, worker=CHANGE, reader=READ, customer=PAYMENT_COLUMNS),
+    "payment_links": Rights(server=CHANGE, reader=READ),
     "plan_terms": Rights(server=CHANGE, worker=CHANGE, reader=READ),
     "provider_customers": Rights(server=ALL, worker=READ, reader=READ),
     "provider_refs": Rights(server=ADD, worker=ADD, reader=READ),
@@ -116,6 +120,7 @@ TABLES: dict[str, Rights] = {
     "users": Rights(server=CHANGE, worker=READ, reader=READ),
     "voucher_uses": Rights(server=ADD, reader=READ),
     "vouchers": Rights(server=CHANGE, reader=READ),
+    "webhook_endpoints": Rights(server=CHANGE, worker=CHANGE, reader=ENDPOINT_COLUMNS),
 }
 
 # Without rows, and held by whoever migrates: to change it would be to wait for oneself, so it keeps

@@ -183,8 +183,9 @@ async def _patiently(conn: Connection, work: Callable[[], Awaitable[None]]) -> N
             await asyncio.sleep(PAUSE_SECONDS)
         except asyncpg.InsufficientPrivilegeError as error:
             raise errors.MigrationFailed(
-                f"This database user may not set up the roles ({error}); run `bursar migrate "
-                "--roles` as the database's owner with CREATEROLE, or as a superuser."
+                f"This database user may not set up the roles ({error}). Run `bursar migrate "
+                "--roles` as the database's owner with CREATEROLE (a superuser gives it: alter "
+                "role … createrole), or as a superuser."
             ) from error
         except (asyncpg.UndefinedObjectError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
             hint = getattr(error, "hint", None) or "Run `bursar migrate --roles`."

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from bursar import errors
 from bursar.config import Settings
-from bursar.entrypoints import api, sandbox_clock, web, worker
+from bursar.entrypoints import api, sandbox_clock, sending_mail, web, worker
 from bursar.entrypoints.mounted import Mounted
 from bursar.wiring import Wiring, opened
 
@@ -48,6 +48,7 @@ async def serve(
     """
     settings.require_provider()
     async with opened(settings) as wiring:
+        await sending_mail.arrange(wiring)
         config = uvicorn.Config(
             create(wiring),
             loop="none",

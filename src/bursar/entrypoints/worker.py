@@ -2,7 +2,7 @@
 
 Claim (a lease), translate, fetch what is missing (no transaction open), then one transaction:
 effects and finish, if the lease is still ours. Runs inside `serve` or alone; any number at once.
-It decides nothing: handlers do. What the outbox owes it sends only where it is told how.
+It decides nothing: handlers do. What the outbox owes is sent from here as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bursar.access import idempotency, limits, sessions
 from bursar.billing import cases, handlers
 from bursar.billing.settle import FactsMissing
 from bursar.db.connections import Connection
-from bursar.entrypoints import sending
+from bursar.entrypoints import couriers, sending
 from bursar.entrypoints.loops import pause
 from bursar.entrypoints.sending import Deliveries
 from bursar.messages import inbox, timers
@@ -40,21 +40,21 @@ AWAY = (errors.Unavailable, errors.ProviderUnavailable, errors.ProviderUnknown)
 log = structlog.get_logger("bursar.worker")
 
 
-async def run(
-    wiring: Wiring, *, stop: asyncio.Event, deliveries: Deliveries | None = None
-) -> None:
+async def run(wiring: Wiring, *, stop: asyncio.Event, deliveries: Deliveries | None = None) -> None:
     """Work until `stop` is set; what was begun is finished first.
 
-    `deliveries` are the destinations of the outbox that this process can deliver to.
+    `deliveries` are the host's functions that this process can call.
+    Raises errors.Misconfigured for settings of mail that can't be read.
     """
     log.info("worker started")
-    # A slow provider may hold up what is due later; it must not hold up what came in.
-    await asyncio.gather(
-        _loop(wiring, work_messages, stop),
-        _loop(wiring, work_timers, stop),
-        _loop(wiring, tidy_up, stop, seconds=TIDY_SECONDS),
-        *([sending.run(wiring, deliveries, stop=stop)] if deliveries else []),
-    )
+    async with couriers.opened(wiring, deliveries) as ways:
+        # A slow provider may hold up what is due later; it must not hold up what came in.
+        await asyncio.gather(
+            _loop(wiring, work_messages, stop),
+            _loop(wiring, work_timers, stop),
+            _loop(wiring, tidy_up, stop, seconds=TIDY_SECONDS),
+            *(sending.run(wiring, way, stop=stop) for way in ways),
+        )
     log.info("worker stopped")
 
 

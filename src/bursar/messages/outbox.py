@@ -4,6 +4,8 @@ Owns outbox_destinations (who asks for which topics) and outbox_messages (a mess
 and each event). `emit` writes, `claim` lends to a sender for the length of a lease, `sent` and
 `retry_at` give back, if the lease is still ours. Due times and leases are real time. It sends
 nothing itself, and knows no event by name.
+
+A destination with an empty list of topics gets only what is written for it by name (`owe`).
 """
 
 from __future__ import annotations
@@ -48,6 +50,24 @@ order by e.topic, e.cause, d.destination
 on conflict (topic, cause, destination) do nothing
 """
 
+# For named destinations, as far as there are such.
+OWE = """
+insert into outbox_messages
+    (topic, cause, customer_id, destination, payload, event_id, due_at, created_at)
+select e.topic, e.cause, e.customer_id, d.destination, e.payload::jsonb, e.event_id, now(), $1
+from unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::uuid[], $7::text[])
+    as e (topic, cause, customer_id, payload, event_id, destination)
+join outbox_destinations d on d.destination = e.destination
+order by e.topic, e.cause, d.destination
+on conflict (topic, cause, destination) do nothing
+returning id
+"""
+
+DESTINATIONS = """
+select destination, topics from outbox_destinations where starts_with(destination, $1)
+order by destination
+"""
+
 # A try counts when it begins, so that a message which kills its sender is dead in the end, too.
 CLAIM = """
 with due as (
@@ -62,7 +82,37 @@ update outbox_messages m
 set state = 'sending', lease = $3, lease_until = now() + make_interval(secs => $4),
     attempts = attempts + 1
 from due where m.id = due.id
-returning m.id, m.topic, m.destination, m.customer_id, m.payload, m.attempts, m.last_error
+returning m.id, m.topic, m.destination, m.customer_id, m.payload, m.attempts, m.last_error,
+    m.handed_at
+"""
+
+# Of each destination only the oldest message that is not at its end, so that none overtakes.
+CLAIM_IN_ORDER = """
+with heads as materialized (
+    select first.id from unnest($1::text[]) as d (destination)
+    cross join lateral (
+        select id from outbox_messages
+        where destination = d.destination and state in ('queued', 'sending', 'failed')
+        order by id limit 1
+    ) first
+), due as (
+    select id from outbox_messages
+    where id in (select id from heads) and state in ('queued', 'sending', 'failed')
+        and due_at <= now() and (lease_until is null or lease_until <= now())
+    order by due_at, id
+    limit $2
+    for update skip locked
+)
+update outbox_messages m
+set state = 'sending', lease = $3, lease_until = now() + make_interval(secs => $4),
+    attempts = attempts + 1
+from due where m.id = due.id
+returning m.id, m.topic, m.destination, m.customer_id, m.payload, m.attempts, m.last_error,
+    m.handed_at
+"""
+
+HAND_OVER = """
+update outbox_messages set handed_at = now() where id = $1 and lease = $2 returning id
 """
 
 EXTEND = """
@@ -79,7 +129,7 @@ where id = $1 and lease = $2 returning id
 RETRY = """
 update outbox_messages
 set state = 'failed', due_at = now() + make_interval(secs => $3), last_error = $4, lease = null,
-    lease_until = null
+    lease_until = null, handed_at = null
 where id = $1 and lease = $2 returning id
 """
 
@@ -91,9 +141,17 @@ where id = $1 and lease = $2 returning id
 # What is being sent just now is left to its sender.
 AGAIN = """
 update outbox_messages
-set state = 'queued', due_at = now(), attempts = 0, lease = null, lease_until = null
+set state = 'queued', due_at = now(), attempts = 0, lease = null, lease_until = null,
+    handed_at = null
 where id = any ($1) and (lease_until is null or lease_until <= now())
 returning id
+"""
+
+# What still waits for a destination that takes nothing any more; what is being sent just now ends
+# by itself.
+BURY_ALL = """
+update outbox_messages set state = 'dead', last_error = $2
+where destination = $1 and state in ('queued', 'failed')
 """
 
 LIST = """
@@ -133,7 +191,30 @@ class Claimed:
     payload: str
     attempts: int
     last_error: str | None
+    handed_at: datetime | None
+    """When it was handed over by a sender whose end nobody kept."""
     lease: UUID
+
+
+class DeliveryFailed(Exception):
+    """A delivery failed, and its courier knows what is to be done: wait so long, or give up.
+
+    `pause_seconds` None is the outbox's own pause. With `alone` no case is opened: the failure is
+    told of elsewhere.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        pause_seconds: float | None = None,
+        dead: bool = False,
+        alone: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.pause_seconds = pause_seconds
+        self.dead = dead
+        self.alone = alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +261,31 @@ async def emit(conn: Connection, events: Sequence[Event], *, at: datetime) -> No
     )
 
 
+async def owe(conn: Connection, owed: Sequence[tuple[Event, str]], *, at: datetime) -> list[int]:
+    """Write each event once for the destination beside it, where there is such a destination.
+
+    Returns the ids of the messages that are new.
+    """
+    if not owed:
+        return []
+    rows = await conn.fetch(
+        OWE,
+        at,
+        [event.topic for event, _ in owed],
+        [event.cause for event, _ in owed],
+        [event.customer_id for event, _ in owed],
+        [_payload(event, at) for event, _ in owed],
+        [event.id for event, _ in owed],
+        [destination for _, destination in owed],
+    )
+    return [row["id"] for row in rows]
+
+
+async def list_destinations(conn: Connection, prefix: str) -> dict[str, list[str]]:
+    """The destinations whose names begin with `prefix`, with the topics that each asks for."""
+    return {row["destination"]: row["topics"] for row in await conn.fetch(DESTINATIONS, prefix)}
+
+
 def _payload(event: Event, at: datetime) -> str:
     told = {
         "id": str(event.id),
@@ -199,6 +305,21 @@ async def claim(
     return sorted((Claimed(**dict(row), lease=lease) for row in rows), key=lambda one: one.id)
 
 
+async def claim_in_order(
+    conn: Connection, destinations: Sequence[str], *, limit: int, lease_seconds: float
+) -> list[Claimed]:
+    """As `claim`, but of each destination the oldest message alone, when it is due: the next one
+    waits until that is sent or dead."""
+    lease = uuid4()
+    rows = await conn.fetch(CLAIM_IN_ORDER, list(destinations), limit, lease, lease_seconds)
+    return sorted((Claimed(**dict(row), lease=lease) for row in rows), key=lambda one: one.id)
+
+
+async def hand_over(conn: Connection, message: Claimed) -> bool:
+    """Note that from now on the message may arrive; false when the lease was lost."""
+    return await conn.fetchval(HAND_OVER, message.id, message.lease) is not None
+
+
 async def extend(conn: Connection, message: Claimed, *, lease_seconds: float) -> bool:
     """Make the lease longer while the message is being sent; false when it was lost."""
     return await conn.fetchval(EXTEND, message.id, message.lease, lease_seconds) is not None
@@ -209,11 +330,19 @@ async def sent(conn: Connection, message: Claimed, *, at: datetime) -> bool:
     return await conn.fetchval(SENT, message.id, message.lease, at) is not None
 
 
-async def retry_at(conn: Connection, message: Claimed, reason: str) -> bool:
-    """Put a message back for a later try; true when it has used its tries up and is dead now."""
+async def retry_at(
+    conn: Connection,
+    message: Claimed,
+    reason: str,
+    *,
+    pause_seconds: float | None = None,
+    dead: bool = False,
+) -> bool:
+    """Put a message back for a later try; true when it is dead now: it has used its tries up, or
+    it is to be. Without `pause_seconds` the pauses grow from a second to an hour."""
     told = reason[:REASON_LENGTH_MAX]
-    if message.attempts < TRIES_MAX:
-        pause = retry_seconds(message.attempts - 1)
+    if message.attempts < TRIES_MAX and not dead:
+        pause = retry_seconds(message.attempts - 1) if pause_seconds is None else pause_seconds
         await conn.execute(RETRY, message.id, message.lease, pause, told)
         return False
     return await conn.fetchval(BURY, message.id, message.lease, told) is not None
@@ -222,6 +351,11 @@ async def retry_at(conn: Connection, message: Claimed, reason: str) -> bool:
 async def retry(conn: Connection, message_ids: Sequence[int]) -> int:
     """Queue messages again, whatever became of them; returns how many were."""
     return len(await conn.fetch(AGAIN, list(message_ids)))
+
+
+async def bury_all(conn: Connection, destination: str, reason: str) -> None:
+    """Give up what waits for a destination."""
+    await conn.execute(BURY_ALL, destination, reason[:REASON_LENGTH_MAX])
 
 
 async def list_messages(

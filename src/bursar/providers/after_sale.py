@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
-DisputeStatus = Literal[
-    "needs_response", "under_review", "won", "lost", "closed", "prevented"
-]
+DisputeStatus = Literal["needs_response", "under_review", "won", "lost", "closed", "prevented"]
 """`closed` ends an inquiry; what is `prevented` never came to a dispute."""
 
 
@@ -72,3 +70,22 @@ class Card:
     exp_month: int
     exp_year: int
     default: bool
+
+
+class LinksAndCards(Protocol):
+    """The calls about payment links and saved cards, which any provider's adapter has."""
+
+    async def create_link(self, order: LinkOrder) -> OpenedLink:
+        """Make an address that sells one price to anybody, once for each reference."""
+
+    async def close_link(self, link_id: str) -> None:
+        """Have an address sell nothing any more."""
+
+    async def list_cards(self, provider_customer_id: str) -> list[Card]:
+        """The cards that a customer saved, the newest first."""
+
+    async def remove_card(self, card_id: str) -> None:
+        """Forget a saved card."""
+
+    async def set_default_card(self, provider_customer_id: str, card_id: str) -> None:
+        """Have a customer's own card be the one that is charged by default."""

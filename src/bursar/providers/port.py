@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from bursar.money import AMOUNT_MAX
-from bursar.providers.after_sale import Card, DisputeAnswer, DisputeFact, LinkOrder, OpenedLink
+from bursar.providers.after_sale import DisputeAnswer, DisputeFact, LinksAndCards
+from bursar.providers.mirrored import PLAIN, CatalogCalls, CatalogFact, CheckoutTerms, Discount, Tax
 
 ProviderName = Literal["stripe", "lemonsqueezy", "paddle"]
 PROVIDER_NAMES: tuple[ProviderName, ...] = ("stripe", "lemonsqueezy", "paddle")
@@ -67,6 +68,8 @@ class Totals:
     discount_minor: int
     tax_added_minor: int
     total_minor: int
+    discounts: tuple[str, ...] = ()
+    """The coupons and codes that the discount is of, such as `coupon:LAUNCH`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Ignored:
     reason: str
 
 
-Facts = PaymentFacts | Ignored
+Facts = PaymentFacts | CatalogFact | Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ class OrderLine:
     price_id: str | None = None
     amount_minor: int | None = None
     product_id: str | None = None
+    tax: Tax | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,10 @@ class CheckoutOrder:
     capture_method: Literal["automatic", "manual"]
     description: str | None
     metadata: Mapping[str, str]
+    discount: Discount | None = None
+    terms: CheckoutTerms = PLAIN
+    receipt_email: str | None = None
+    """Where the provider is to send its receipt, if it is to send one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,7 @@ class IntentOrder:
     capture_method: Literal["automatic", "manual"]
     description: str | None
     metadata: Mapping[str, str]
+    receipt_email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,40 +235,6 @@ class RefundOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class ProductOrder:
-    """A product to be made or kept up at the provider, under an id of our choice."""
-
-    product_id: str
-    name: str
-    description: str | None
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class PriceOrder:
-    """A price to be made at the provider. A new one takes the lookup key from the old one."""
-
-    reference: str
-    product_id: str
-    lookup_key: str
-    currency: str
-    amount_minor: int
-    recurring: Literal["month", "year"] | None
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundPrice:
-    """A price that the provider has under a lookup key."""
-
-    price_id: str
-    product_id: str
-    currency: str
-    amount_minor: int | None
-    recurring: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class CardForm:
     """The provider's browser library, and the origins that a page with its card form talks to."""
 
@@ -283,6 +258,9 @@ class Capabilities:
     """The most that can be charged at once."""
     card_form: CardForm | None = None
     """How cards are entered on a page of ours; None if that can't be done."""
+    terms: CheckoutTerms = PLAIN
+    receipts: bool = False
+    """Whether the provider is to mail its receipts."""
 
     def card_form_origins(self) -> dict[str, tuple[str, ...]]:
         """Origins by directive of a content security policy, for pages with the card form."""
@@ -295,7 +273,7 @@ class Capabilities:
         }
 
 
-class Provider(Protocol):
+class Provider(CatalogCalls, LinksAndCards, Protocol):
     """A payment provider. Async methods call it over the network, the others never do."""
 
     name: ProviderName
@@ -360,33 +338,6 @@ class Provider(Protocol):
 
     async def answer_dispute(self, order: DisputeAnswer) -> list[PaymentFacts]:
         """Send evidence, or give in, once for each reference; returns the facts."""
-
-    async def create_link(self, order: LinkOrder) -> OpenedLink:
-        """Make an address that sells one price to anybody, once for each reference."""
-
-    async def close_link(self, link_id: str) -> None:
-        """Have an address sell nothing any more."""
-
-    async def list_cards(self, provider_customer_id: str) -> list[Card]:
-        """The cards that a customer saved, the newest first."""
-
-    async def remove_card(self, card_id: str) -> None:
-        """Forget a saved card."""
-
-    async def set_default_card(self, provider_customer_id: str, card_id: str) -> None:
-        """Have a customer's own card be the one that is charged by default."""
-
-    async def put_product(self, order: ProductOrder) -> None:
-        """Make a product, or bring the one under that id up to date."""
-
-    async def find_price(self, lookup_key: str) -> FoundPrice | None:
-        """The live price under a lookup key."""
-
-    async def create_price(self, order: PriceOrder) -> str:
-        """Make a price, once for each reference; it takes the lookup key. Returns its id."""
-
-    async def archive_price(self, price_id: str) -> None:
-        """Take a price off sale; what runs on it keeps running."""
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -37,8 +37,9 @@ class Outcome:
     `authenticates` says when the bank wants to see the buyer: `never`, `always`, `until_set_up` for
     payments without the buyer, `when_present` alone, or `when_asked` by the seller. `attaches` says
     whether a customer can keep it though it declines; `refund` whether money given back arrives at
-    once, `later`, or at first and then `fails`. `claim` is what the buyer tells the bank afterwards,
-    `warned` that the bank itself has doubts; `at_once` lets the money be there without a wait.
+    once, `later`, or at first and then `fails`. `claim` is what the buyer tells the bank
+    afterwards, `warned` that the bank itself has doubts; `at_once` lets the money be there without
+    a wait.
     """
 
     decline: Decline | None = None

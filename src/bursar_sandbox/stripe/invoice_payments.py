@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import events, intents, invoices, methods, records
+from bursar_sandbox.stripe import events, intents, invoices, methods, records, session_invoices
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.errors import StripeError
 from bursar_sandbox.stripe.ids import new_id
@@ -175,7 +175,7 @@ def of_session(
     intent: dict[str, Any] | None,
 ) -> None:
     """Write the paid invoice over what a session has sold; the session names it."""
-    invoice = invoices.of_session(tx, session, customer)
+    invoice = session_invoices.write(tx, session, customer)
     if intent is not None:
         records.replace_private(
             tx, intent["id"], {**tx.private(intent["id"]), "invoice": invoice["id"]}

@@ -14,29 +14,13 @@ from bursar_sandbox.stripe import (
     invoice_payments,
     invoices,
     lists,
-    metadata,
     records,
 )
+from bursar_sandbox.stripe import invoice_params as fields
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.currencies import check_charge, check_currency
-from bursar_sandbox.stripe.errors import StripeError, missing_parameter, not_played
-from bursar_sandbox.stripe.intent_params import payment_method_types
-from bursar_sandbox.stripe.params import Params
+from bursar_sandbox.stripe.errors import StripeError, missing_parameter
 
-_UPDATE = (
-    "account_tax_ids application_fee_amount auto_advance automatic_tax "
-    "automatically_finalizes_at collection_method custom_fields days_until_due "
-    "default_payment_method default_source default_tax_rates description discounts due_date "
-    "effective_at footer issuer metadata number on_behalf_of payment_settings rendering "
-    "shipping_cost shipping_details statement_descriptor transfer_data"
-)
-_CREATE = (
-    f"{_UPDATE} currency customer customer_account from_invoice pending_invoice_items_behavior "
-    "subscription"
-)
-_LATER = ("discounts", "default_tax_rates", "shipping_cost", "subscription", "from_invoice")
-_COLLECTIONS = ("charge_automatically", "send_invoice")
-_DAY = 24 * 3600
 _OPEN_ONLY = (
     "This invoice can't be {what}: it has a status of {status}, and only an open or uncollectible "
     "invoice can."
@@ -45,7 +29,7 @@ _OPEN_ONLY = (
 
 def create(call: Call) -> dict[str, Any]:
     tx, params = call.tx, call.params
-    _check_played(params)
+    fields.check_played(params)
     if not params.given("customer"):
         raise missing_parameter("customer")
     customer = records.get(tx, "customer", params.need_text("customer"), param="customer")
@@ -55,19 +39,10 @@ def create(call: Call) -> dict[str, Any]:
     items = invoices.pending_items(tx, customer["id"], asked) if behavior == "include" else []
     used = asked or (items[0]["currency"] if items else customer["currency"] or "usd")
     invoice = invoices.blank(tx, customer, used)
-    _set(tx, invoice, params)
+    fields.describe(tx, invoice, params)
     invoices.add(tx, invoice, items)
     _go_on(tx, invoice)
     return invoice
-
-
-def _check_played(params: Params) -> None:
-    for name in _LATER:
-        if params.given(name):
-            raise not_played(f"`{name}` of invoices", name)
-    tax = params.table("automatic_tax")
-    if tax is not None and tax.boolean("enabled"):
-        raise not_played("automatic tax on invoices", "automatic_tax")
 
 
 def _go_on(tx: Transaction, invoice: dict[str, Any]) -> None:
@@ -79,66 +54,13 @@ def _go_on(tx: Transaction, invoice: dict[str, Any]) -> None:
         tx.store.schedule(tx, due, "invoice.advance", invoice["id"])
 
 
-def _set(tx: Transaction, invoice: dict[str, Any], params: Params) -> None:
-    invoice["metadata"] = metadata.merged(params, invoice["metadata"])
-    for name in ("description", "footer", "statement_descriptor"):
-        if name in params:
-            invoice[name] = params.text(name)
-    if params.given("number"):
-        invoice["number"] = params.text("number", limit=26)
-    if params.given("auto_advance"):
-        invoice["auto_advance"] = params.boolean("auto_advance")
-    if params.given("effective_at"):
-        invoice["effective_at"] = params.need_integer("effective_at")
-    if "custom_fields" in params:
-        rows = params.rows("custom_fields")
-        invoice["custom_fields"] = [
-            {"name": row.need_text("name"), "value": row.need_text("value")} for row in rows
-        ] or None
-    _set_collection(tx, invoice, params)
-    settings = params.table("payment_settings")
-    if settings is not None:
-        kinds = payment_method_types(settings)
-        invoice["payment_settings"]["payment_method_types"] = kinds or None
-    if "default_payment_method" in params:
-        method_id = params.text("default_payment_method")
-        if method_id is not None:
-            invoice_payments.usable_method(tx, invoice, method_id)
-        invoice["default_payment_method"] = method_id
-
-
-def _set_collection(tx: Transaction, invoice: dict[str, Any], params: Params) -> None:
-    if params.given("collection_method"):
-        invoice["collection_method"] = params.choice("collection_method", _COLLECTIONS)
-    sent = invoice["collection_method"] == "send_invoice"
-    days, due = params.integer("days_until_due", low=0), params.integer("due_date")
-    if (days is not None or due is not None) and not sent:
-        name = "due_date" if due is not None else "days_until_due"
-        raise StripeError(
-            f"You can only specify `{name}` if the invoice has its `collection_method` set to "
-            "`send_invoice`.",
-            param=name,
-        )
-    if sent:
-        late = due if due is not None else tx.now + days * _DAY if days is not None else None
-        invoice["due_date"] = late or invoice["due_date"]
-        if invoice["due_date"] is None:
-            raise StripeError(
-                "If `collection_method` is set to `send_invoice`, you must specify either "
-                "`days_until_due` or `due_date`.",
-                param="collection_method",
-            )
-    else:
-        invoice["due_date"] = None
-
-
 def retrieve(call: Call) -> dict[str, Any]:
     return records.get(call.tx, "invoice", call.ids[0], param="invoice", in_path=True)
 
 
 def update(call: Call) -> dict[str, Any]:
     params = call.params
-    _check_played(params)
+    fields.check_played(params)
     before = retrieve(call)
     if before["status"] != "draft" and set(params.fields) - {
         "auto_advance", "description", "expand", "footer", "metadata", "number",
@@ -149,7 +71,7 @@ def update(call: Call) -> dict[str, Any]:
             code="invoice_not_editable",
         )
     invoice = {**before, "payment_settings": dict(before["payment_settings"])}
-    _set(call.tx, invoice, params)
+    fields.describe(call.tx, invoice, params)
     records.replace(call.tx, invoice)
     if invoice["auto_advance"] and not before["auto_advance"]:
         _go_on(call.tx, invoice)
@@ -312,7 +234,7 @@ def list_payments(call: Call) -> dict[str, Any]:
 
 
 routes = [
-    route("POST", "/v1/invoices", create, _CREATE),
+    route("POST", "/v1/invoices", create, fields.CREATE),
     route(
         "GET",
         "/v1/invoices",
@@ -320,7 +242,7 @@ routes = [
         f"{lists.PAGING} collection_method customer customer_account due_date status subscription",
     ),
     route("GET", "/v1/invoices/*", retrieve),
-    route("POST", "/v1/invoices/*", update, _UPDATE),
+    route("POST", "/v1/invoices/*", update, fields.UPDATE),
     route("DELETE", "/v1/invoices/*", delete),
     route("POST", "/v1/invoices/*/finalize", finalize, "auto_advance"),
     route(

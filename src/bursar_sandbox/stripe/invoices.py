@@ -1,4 +1,4 @@
-"""Invoices: drafted, finalized, voided, written off; and those of what a checkout has sold.
+"""Invoices: drafted, finalized, voided, written off.
 
 Owns the invoice's object, its lines and its status. How one is paid, `invoice_payments` owns. All
 amounts are in minor units.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import events, invoice_item_parts, invoice_lines, records
+from bursar_sandbox.stripe import events, invoice_lines, records
 from bursar_sandbox.stripe.ids import new_id
 
 FINALIZE_SECONDS = 3600
@@ -24,14 +24,7 @@ def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str,
         "account_country": "US",
         "account_name": "Sandbox",
         "account_tax_ids": None,
-        "amount_due": 0,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_remaining": 0,
-        "amount_shipping": 0,
         "application": None,
-        "attempt_count": 0,
-        "attempted": False,
         "auto_advance": False,
         "automatic_tax": {
             "disabled_reason": None,
@@ -47,6 +40,7 @@ def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str,
         "currency": currency,
         "custom_fields": customer["invoice_settings"]["custom_fields"],
         **_buyer(customer),
+        **_nothing_yet(),
         "default_payment_method": None,
         "default_source": None,
         "default_tax_rates": [],
@@ -76,13 +70,10 @@ def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str,
         },
         "period_end": tx.now,
         "period_start": tx.now,
-        "post_payment_credit_notes_amount": 0,
-        "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
         "rendering": None,
         "shipping_cost": None,
         "shipping_details": None,
-        "starting_balance": 0,
         "statement_descriptor": None,
         "status": "draft",
         "status_transitions": {
@@ -91,15 +82,30 @@ def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str,
             "paid_at": None,
             "voided_at": None,
         },
+        "test_clock": None,
+        "webhooks_delivered_at": tx.now,
+    }
+
+
+def _nothing_yet() -> dict[str, Any]:
+    return {
+        "amount_due": 0,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": 0,
+        "amount_shipping": 0,
+        "attempt_count": 0,
+        "attempted": False,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "starting_balance": 0,
         "subtotal": 0,
         "subtotal_excluding_tax": 0,
-        "test_clock": None,
         "total": 0,
         "total_discount_amounts": [],
         "total_excluding_tax": 0,
         "total_pretax_credit_amounts": [],
         "total_taxes": [],
-        "webhooks_delivered_at": tx.now,
     }
 
 
@@ -120,7 +126,7 @@ def _buyer(customer: dict[str, Any]) -> dict[str, Any]:
 def add(tx: Transaction, invoice: dict[str, Any], items: list[dict[str, Any]]) -> None:
     """Store a new draft over these invoice items, which are stored already."""
     lines = [invoice_lines.of_item(item, invoice["id"]) for item in items]
-    _sum(invoice, lines)
+    set_sums(invoice, lines)
     records.insert(tx, invoice, {"lines": lines})
     for item in items:
         records.replace(tx, {**item, "invoice": invoice["id"]})
@@ -177,13 +183,14 @@ def _relined(tx: Transaction, before: dict[str, Any], lines: list[dict[str, Any]
     invoice = dict(before)
     if lines:
         invoice["currency"] = lines[0]["currency"]
-    _sum(invoice, lines)
+    set_sums(invoice, lines)
     records.replace(tx, invoice)
     records.replace_private(tx, invoice["id"], {**tx.private(invoice["id"]), "lines": lines})
     events.emit_update(tx, before, invoice)
 
 
-def _sum(invoice: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+def set_sums(invoice: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    """Show these lines, and what they come to without any discount or tax."""
     subtotal = sum(line["amount"] for line in lines)
     due = max(subtotal, 0)
     invoice.update(
@@ -252,60 +259,3 @@ def discard(tx: Transaction, invoice: dict[str, Any]) -> dict[str, Any]:
             records.replace(tx, {**item, "invoice": None})
     events.emit(tx, "invoice.deleted", invoice)
     return records.delete(tx, invoice)
-
-
-def of_session(tx: Transaction, session: dict[str, Any], customer: dict[str, Any]) -> dict[str, Any]:
-    """The stored, open invoice over what the session has sold; the caller has it paid.
-
-    The session names it from here on.
-    """
-    wanted = session["invoice_creation"]["invoice_data"]
-    invoice = blank(tx, customer, session["currency"])
-    for name in ("account_tax_ids", "custom_fields", "footer"):
-        invoice[name] = wanted[name] or invoice[name]
-    invoice.update(description=wanted["description"], metadata=wanted["metadata"])
-    lines = [_sold(tx, invoice, sold) for sold in tx.private(session["id"])["line_items"]]
-    _sum(invoice, lines)
-    _take_totals(tx, invoice, session)
-    open_up(tx, invoice)
-    records.insert(tx, invoice, {"lines": lines})
-    events.emit(tx, "invoice.created", {**invoice, "number": None, "status": "draft"})
-    events.emit(tx, "invoice.finalized", invoice)
-    session["invoice"] = invoice["id"]
-    return invoice
-
-
-def _sold(tx: Transaction, invoice: dict[str, Any], sold: dict[str, Any]) -> dict[str, Any]:
-    item = invoice_item_parts.of_sold(tx, invoice["customer"], sold)
-    item["invoice"] = invoice["id"]
-    records.insert(tx, item)
-    parts = tx.private(sold["id"])
-    return invoice_lines.of_sold(parts.get("discounts", []), item, parts.get("taxes", []))
-
-
-def _take_totals(tx: Transaction, invoice: dict[str, Any], session: dict[str, Any]) -> None:
-    """The session's discounts and taxes are the invoice's: the buyer has paid just that."""
-    total, parts = session["amount_total"], tx.private(session["id"]).get("breakdown", {})
-    tax = session["total_details"]["amount_tax"]
-    taken = invoice_lines.discounts_of(parts.get("discounts", []))
-    invoice.update(
-        amount_due=total,
-        amount_remaining=total,
-        discounts=[part["discount"] for part in taken],
-        subtotal=session["amount_subtotal"],
-        subtotal_excluding_tax=session["amount_subtotal"] - _included(parts.get("taxes", [])),
-        total=total,
-        total_discount_amounts=taken,
-        total_excluding_tax=total - tax,
-        total_pretax_credit_amounts=[{**part, "type": "discount"} for part in taken],
-        total_taxes=invoice_lines.taxes_of(parts.get("taxes", [])),
-    )
-    if session["automatic_tax"]["enabled"]:
-        invoice["automatic_tax"].update(
-            enabled=True, liability={"type": "self"}, provider="stripe", status="complete"
-        )
-
-
-def _included(taxes: list[dict[str, Any]]) -> int:
-    return sum(part["amount"] for part in taxes if part["rate"]["inclusive"])
-

@@ -58,9 +58,7 @@ def _check_one_time(rows: list[Params], items: list[dict[str, Any]]) -> None:
             )
 
 
-def _item(
-    tx: Transaction, row: Params, currency: str | None, *, archived: bool
-) -> dict[str, Any]:
+def _item(tx: Transaction, row: Params, currency: str | None, *, archived: bool) -> dict[str, Any]:
     row.allow(_ITEM)
     price = _price(tx, row, archived=archived)
     quantity = row.integer("quantity", low=0, high=_MAX_QUANTITY)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bursar_sandbox.stripe import capturing, cards, intents, invoice_payments, lists, metadata, records
+from bursar_sandbox.stripe import (
+    capturing,
+    cards,
+    intents,
+    invoice_payments,
+    lists,
+    metadata,
+    records,
+)
 from bursar_sandbox.stripe import intent_params as fields
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.capturing import unexpected

@@ -58,9 +58,7 @@ def conclude(
         write_invoice(tx, session, intent)
 
 
-def write_invoice(
-    tx: Transaction, session: dict[str, Any], intent: dict[str, Any] | None
-) -> None:
+def write_invoice(tx: Transaction, session: dict[str, Any], intent: dict[str, Any] | None) -> None:
     """Write the invoice that the seller wanted, once the money is there; the caller stores."""
     wanted = session["invoice_creation"]
     if wanted and wanted["enabled"] and session["invoice"] is None:

@@ -346,4 +346,4 @@ async def test_what_was_given_is_listed_by_customer_or_by_user(
     assert_problem(nobody, 404, "not_found")
     for both_or_none in ({}, {**named, "user_id": "ada"}):
         refused = await client.get(ADMIN, params=both_or_none, headers=admin.headers)
-        assert_problem(refused, 422, "invalid_request")
+        assert_problem(refused, 422, "validation_error")

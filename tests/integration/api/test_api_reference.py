@@ -175,6 +175,25 @@ async def test_pages_for_people_need_no_script_and_cover_every_code(
         assert f'id="{code}"' in table.text
 
 
+async def test_the_page_says_which_key_what_is_required_and_what_comes_back(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get("/docs")).text
+    sections = dict(re.findall(r'<section id="([^"]+)">(.*?)</section>', page, re.S))
+    assert set(sections) == set(re.findall(r'<li><a href="#([^"]+)">', page))
+    use, grant = sections["post-api-credits-use"], sections["post-api-admin-credits-grants"]
+    assert "Key: user or service." in use
+    assert "Key: admin." in grant
+    assert "<code>amount</code></dt><dd>Required." in use
+    assert "<code>unit</code></dt><dd>Optional." in use
+    assert "<code>transaction_id</code>" in use
+    assert "<code>data[].amount</code>" in sections["get-api-payments"]
+    assert [name for name, text in sections.items() if "Needs a key." in text] == []
+    order = re.findall(r'<section id="([^"]+)">', page)
+    credits_calls = [n for n, name in enumerate(order) if name.startswith("post-api-credits-use")]
+    assert credits_calls[-1] - credits_calls[0] == len(credits_calls) - 1
+
+
 async def test_unknown_addresses_are_problems(client: httpx.AsyncClient, ada: Person) -> None:
     for path in ("/api/nothing", "/api/payments/", "/api/square/payments", "/user/", "/api/"):
         assert_problem(await client.get(path, headers=ada.headers), 404, "not_found")

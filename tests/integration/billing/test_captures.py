@@ -12,8 +12,9 @@ import pytest
 
 from bursar import errors
 from bursar.access import audit_log
-from bursar.billing import authorizations, captures, cases, lapses, order_review
+from bursar.billing import authorizations, captures, cases, intents, lapses, order_review
 from bursar.billing.order_decisions import Decision
+from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.messages import outbox
 from bursar.providers.port import CaptureOrder, PaymentFacts, RefundFact
@@ -421,3 +422,24 @@ async def test_an_order_is_completed_when_it_is_captured_not_when_it_was_held(
     after = await world.payment(payment)
     assert after.completed_at is not None
     assert timedelta(0) <= world.wiring.clock.now() - after.completed_at < timedelta(hours=1)
+
+
+async def test_an_order_by_card_form_is_held_and_captured_in_part(world: World) -> None:
+    user = await world.user("ada")
+    order = Order(
+        customer_id=user.customer_id, user=user, package="enterprise", capture_method="manual"
+    )
+    provider = world.wiring.provider("stripe")
+    opened = await intents.open(world.wiring.db, provider, order, clock=world.wiring.clock)
+    world.stripe.v1.payment_intents.confirm(
+        str(opened.payment.payment_intent_id),
+        {"payment_method": "pm_card_visa", "return_url": "https://shop.example/back"},
+    )
+    await tell(world, opened.payment)
+    payment = await world.payment(opened.payment)
+    assert (payment.status, payment.authorized_minor) == ("authorized", 5000)
+    await decide(world, payment, "capture", 1500)
+    await tell(world, payment)
+    after = await world.payment(payment)
+    assert (after.status, after.captured_minor) == ("completed", 1500)
+    assert await pages(world, payment) == 30

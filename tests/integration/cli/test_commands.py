@@ -220,7 +220,7 @@ def test_catalogue_is_pushed_once_and_shown(
     assert [pack["key"] for pack in packs] == ["starter", "basic", "pro", "enterprise"]
 
 
-def test_a_push_needs_no_webhook_secret_and_a_failed_one_leaves_no_mode(
+def test_a_push_needs_no_webhook_secret_a_failed_one_leaves_no_mode_and_plans_are_shown(
     bursar: Command, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, database_url: str
 ) -> None:
     monkeypatch.delenv("STRIPE_WEBHOOK_SECRET", raising=False)
@@ -233,6 +233,11 @@ def test_a_push_needs_no_webhook_secret_and_a_failed_one_leaves_no_mode(
     monkeypatch.setenv("BURSAR_SANDBOX", "1")
     monkeypatch.setenv("STRIPE_API_BASE", sandbox.base_url)
     assert bursar(*push)[0] == 0
+    code, shown, err = bursar("catalog", "show")
+    assert (code, err) == (0, "")
+    for words in ("email_support, 3 projects, 10000 api_calls a month", "$29.00 a month"):
+        assert words in shown
+    assert json.loads(bursar("catalog", "show", "--json")[1])["plans"]
     monkeypatch.delenv("BURSAR_SANDBOX")
     code, _, err = bursar(*push)
     assert code == 1

@@ -8,15 +8,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import pytest
 
 from bursar.checks.audit import audit
 from bursar.db import rights
 from bursar.db.connections import PlainConnection
 from bursar.db.embedded import EmbeddedServer
+from bursar.db.migrate import migrate
 from bursar_sandbox.running import Sandbox
-from login_roles import refused, session
+from login_roles import Logins, refused, session
 from tidy.sources import ROOT, text
 from worlds import SECRET_KEY, WEBHOOK_SECRET
 
@@ -74,6 +77,11 @@ def command(line: str, url: str, sandbox: Sandbox) -> None:
 
 async def claimed(conn: PlainConnection, statement: str, claim: str | None) -> None:
     """Run a statement and hold it to what stands behind it."""
+    if claim == "refused" and conn.is_in_transaction():
+        # The page's own transaction, which it ends by itself.
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await conn.execute(statement)
+        return
     if claim == "refused":
         assert await refused(conn, statement) == "42501"
         return
@@ -111,6 +119,26 @@ async def test_every_block_of_the_page_does_what_it_says(home: Path, sandbox: Sa
                     await claimed(conn, statement, claim or None)
             assert claims > 20
             assert await audit(conn) == []
+
+
+async def test_an_owner_who_is_no_superuser_can_do_the_step_for_customers(home: Path) -> None:
+    step = text(PAGE).partition("## 4.")[2].partition("Behind a gateway")[0]
+    with await asyncio.to_thread(EmbeddedServer.open, home, durable=False) as server:
+        url = urlunsplit(urlsplit(server.url)._replace(path="/shop"))
+        async with session(server.url) as conn:
+            name, owner_url = await Logins(url, conn).make(attributes="createrole")
+            await conn.execute(f"create database shop owner {name}")
+        await migrate(owner_url, with_roles=True)
+        async with session(owner_url) as conn:
+            await conn.execute("insert into catalog_units (unit, name) values ('credit', 'C')")
+            await conn.execute("select add_credits('7d3f0c1e-ada', 100, 'bonus', null)")
+            claims = 0
+            for _, block in BLOCK.findall(step):
+                for statement, claim in STATEMENT.findall(block):
+                    claims += bool(claim)
+                    await claimed(conn, statement, claim or None)
+            assert claims == 6
+            assert await conn.fetchval("select current_user") == name
 
 
 async def test_what_is_new_is_shut_to_the_public_also_without_roles(home: Path) -> None:

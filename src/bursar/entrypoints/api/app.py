@@ -14,6 +14,8 @@ from bursar.entrypoints.api import (
     admin_audit,
     admin_credits,
     admin_orders,
+    cards,
+    cases,
     checkouts,
     credits,
     disputes,
@@ -21,6 +23,7 @@ from bursar.entrypoints.api import (
     health,
     holds,
     intents,
+    links,
     openapi,
     packages,
     payments,
@@ -91,6 +94,9 @@ def create_app(wiring: Wiring) -> FastAPI:
         payments,
         refunds,
         disputes,
+        cases,
+        links,
+        cards,
         packages,
         plans,
         entitlements,
@@ -104,6 +110,7 @@ def create_app(wiring: Wiring) -> FastAPI:
         reference,
     ):
         app.include_router(room.router)
+        reference.note(room.router.routes)
     problems.install(app)
     app.add_middleware(Shortcuts, shortcuts=find_shortcuts(busiest, PROVIDER_NAMES))
     app.add_middleware(

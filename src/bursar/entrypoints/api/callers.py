@@ -64,12 +64,17 @@ async def _admit(request: Request, *kinds: Kind) -> Actor:
     return actor
 
 
+KINDS: dict[Callable[..., object], tuple[Kind, ...]] = {}
+"""Which keys each dependency lets in, for the reference."""
+
+
 def actor_of(*kinds: Kind) -> Callable[[Request], Awaitable[Actor]]:
     """A dependency that lets in the keys of these kinds alone."""
 
     async def admit(request: Request) -> Actor:
         return await _admit(request, *kinds)
 
+    KINDS[admit] = kinds
     return admit
 
 

@@ -162,9 +162,7 @@ async def accept_dispute(
     return await _say(request, said, "accept", key, b"")
 
 
-async def _say(
-    request: Request, said: Said, act: str, key: str | None, sent: bytes
-) -> Response:
+async def _say(request: Request, said: Said, act: str, key: str | None, sent: bytes) -> Response:
     wiring = api_of(request).wiring
     route = f"POST /api/admin/disputes/{said.dispute_id}/{act}"
     claimed = key and Key(said.actor.principal, route, key, idempotency.hash_request(sent))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from bursar import errors
 from bursar.access import audit_log, sessions
 from bursar.access.actors import Actor
-from bursar.billing import customers
+from bursar.billing import customers, unmatched
 from bursar.billing.customers import User
 from bursar.db import Connection
 from bursar.entrypoints.api.answers import SessionAnswer, UserAnswer, answer
@@ -53,6 +53,7 @@ async def put_user(
             name=body.name,
             at=wiring.clock.now(),
         )
+        await unmatched.claim(conn, user, at=wiring.clock.now())
         await _record(conn, actor, before, user)
     return answer(
         UserAnswer(

@@ -7,25 +7,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute
 
 from bursar import errors
-from bursar.entrypoints.api import problems
+from bursar.entrypoints.api import callers, problems
 
 router = APIRouter(include_in_schema=False)
+
+_kinds: dict[tuple[str, str], tuple[str, ...]] = {}
 
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 code { font: 0.9em ui-monospace, monospace; overflow-wrap: anywhere; }
 section { border-top: 1px solid #8886; padding: 0.5rem 0; }
-h2 { font-size: 1.1rem; }
+h2 { font-size: 1.3rem; margin-top: 2rem; } h3 { font-size: 1.05rem; }
 dt { font-weight: 600; } dd { margin: 0 0 0.5rem 1.5rem; }
 """
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -60,37 +65,104 @@ async def get_openapi(request: Request) -> Response:
 async def get_docs(request: Request) -> Response:
     """The API's description, to be read."""
     schema: dict[str, Any] = request.app.openapi()
-    operations = [
-        _operation(path, method, operation, schema)
-        for path, methods in schema["paths"].items()
-        for method, operation in methods.items()
-    ]
+    groups: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            group = groups.setdefault((operation.get("tags") or ["other"])[0], [])
+            group.append((path, method, operation))
+    contents, operations = [], []
+    for name, group in groups.items():
+        group.sort(key=lambda call: call[:2])
+        links = [
+            f'<li><a href="#{_anchor(method, path)}">'
+            f"<code>{method.upper()} {escape(path)}</code></a>"
+            f" {escape(operation.get('summary', ''))}</li>"
+            for path, method, operation in group
+        ]
+        contents.append(f"<h3>{escape(name.capitalize())}</h3><ul>{''.join(links)}</ul>")
+        operations.append(f"<h2>{escape(name.capitalize())}</h2>")
+        operations += [
+            _operation(path, method, operation, schema, _kinds.get((method, path), ()))
+            for path, method, operation in group
+        ]
     lead = (
         f"<p>{escape(schema['info']['description'])}</p>"
         '<p>For machines: <a href="openapi.json">openapi.json</a>. '
         f'Every code of a refusal: <a href="{problems.DOCS.removeprefix("/")}">errors</a>.</p>'
     )
-    return _page("Bursar API", lead + "".join(operations))
+    nav = f'<nav aria-label="Contents">{"".join(contents)}</nav>'
+    return _page("Bursar API", lead + nav + "".join(operations))
 
 
-def _operation(path: str, method: str, operation: dict[str, Any], schema: dict[str, Any]) -> str:
+def note(routes: Sequence[BaseRoute]) -> None:
+    """Keep which kinds of key each method of each path lets in, read from what admits them."""
+    for route in routes:
+        if not isinstance(route, APIRoute):
+            continue
+        for dependency in route.dependant.dependencies:
+            if dependency.call is not None and dependency.call in callers.KINDS:
+                for method in route.methods or ():
+                    _kinds[method.lower(), route.path_format] = callers.KINDS[dependency.call]
+
+
+def _anchor(method: str, path: str) -> str:
+    return re.sub(r"[^a-z0-9_]+", "-", f"{method} {path}".lower()).strip("-")
+
+
+def _operation(
+    path: str, method: str, operation: dict[str, Any], schema: dict[str, Any], kinds: Sequence[str]
+) -> str:
+    parameters = operation.get("parameters", [])
+    if not kinds and any(p["name"] == "Bursar-User" for p in parameters):
+        kinds = ("user", "service")
+    key = f"Key: {' or '.join(kinds)}." if kinds else "Needs a key."
     parts = [
-        f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>",
+        f'<section id="{_anchor(method, path)}">',
+        f"<h3><code>{method.upper()} {escape(path)}</code></h3>",
         f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>",
+        f"<p>{key if operation.get('security') else 'Needs no key.'}</p>",
     ]
-    if not operation.get("security"):
-        parts.append("<p>Needs no key.</p>")
     named = [
-        (f"{p['name']} ({p['in']})", p.get("description") or _kind(p["schema"]))
-        for p in operation.get("parameters", [])
+        (
+            f"{p['name']} ({p['in']})",
+            _said(p.get("description") or _kind(p["schema"]), required=bool(p.get("required"))),
+        )
+        for p in parameters
     ]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    fields = _resolve(body.get("schema", {}), schema).get("properties", {})
-    named += [(name, field.get("description") or _kind(field)) for name, field in fields.items()]
+    named += _fields(operation.get("requestBody", {}), schema, sent=True)
     parts.append(_list(named))
-    answers = [(status, r["description"]) for status, r in operation["responses"].items()]
-    parts.append(f"<p>Answers:</p>{_list(answers)}</section>")
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            parts.append(f"<p>Answer {status}: {escape(response['description'])}</p>")
+            parts.append(_list(_fields(response, schema, sent=False)))
+    refusals = [
+        (status, r["description"])
+        for status, r in operation["responses"].items()
+        if not status.startswith("2")
+    ]
+    parts.append(f"<p>Refusals:</p>{_list(refusals)}</section>")
     return "".join(parts)
+
+
+def _fields(part: dict[str, Any], schema: dict[str, Any], *, sent: bool) -> list[tuple[str, str]]:
+    """The fields of a body, those of a list's entries with them; `sent` says which must be."""
+    content = part.get("content", {}).get("application/json", {})
+    body = _resolve(content.get("schema", {}), schema)
+    needed = body.get("required", ())
+    named = []
+    for name, field in body.get("properties", {}).items():
+        words = field.get("description") or _kind(field)
+        named.append((name, _said(words, required=name in needed) if sent else words))
+        entry = _resolve(field.get("items", {}), schema)
+        named += [
+            (f"{name}[].{inner}", detail.get("description") or _kind(detail))
+            for inner, detail in entry.get("properties", {}).items()
+        ]
+    return named
+
+
+def _said(words: str, *, required: bool) -> str:
+    return f"{'Required' if required else 'Optional'}. {words}"
 
 
 def _resolve(part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from bursar.db import Connection
 from bursar.entrypoints.api.answers import UseAnswer, answer
 from bursar.entrypoints.api.bodies import body_of
 from bursar.entrypoints.api.callers import (
+    KINDS,
     Caller,
     authenticate,
     find_id,
@@ -109,6 +110,9 @@ async def service_caller(request: Request) -> Caller:
     actor = await authenticate(request)
     actor.require("service")
     return await user_caller(request)
+
+
+KINDS[service_caller] = ("service",)
 
 
 @router.post(

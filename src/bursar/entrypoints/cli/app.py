@@ -53,7 +53,7 @@ COMMANDS = (
     Command("admin", SELL, "Let a first admin sign in.", "admin", "group"),
     Command("events", LOOK, "Received events: list, show, replay.", "events", "group"),
     Command("outbox", LOOK, "What is owed to the world: list, retry.", "outbox", "group"),
-    Command("cases", LOOK, "What a person must look at: list, show.", "cases", "group"),
+    Command("cases", LOOK, "What a person must look at: list, show, resolve.", "cases", "group"),
     Command("audit", LOOK, "Check every invariant on this database.", "audit"),
 )
 

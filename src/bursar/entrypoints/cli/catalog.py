@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bursar import config
-from bursar.billing import catalog, catalog_file, catalog_push
+from bursar.billing import catalog, catalog_file, catalog_plans, catalog_push
 from bursar.billing.catalog import Pack, Unit
+from bursar.billing.catalog_plans import Plan
+from bursar.billing.rights import Right
 from bursar.db import Database
 from bursar.entrypoints.cli.demo.kept import demo_settings
 from bursar.entrypoints.cli.opening import with_database, with_wiring
@@ -20,7 +23,8 @@ from bursar.wiring import Wiring
 group = typer.Typer(no_args_is_help=True)
 
 Provider = Annotated[str, typer.Option(help="The payment provider.")]
-COLUMNS = ("key", "name", "contents", "price", "per_credit", "provider_price_id")
+COLUMNS = ("key", "name", "contents", "price", "per_credit", "features", "provider_price_id")
+PLAN_COLUMNS = ("plan", "name", "contents", "prices", "features")
 
 
 @group.command()
@@ -48,18 +52,28 @@ def push(
 
 @group.command()
 def show(provider: Provider = "stripe", as_json: AsJson = False) -> None:
-    """Show what is on sale."""
+    """Show what is on sale: packs, plans, and what can be bought in any amount."""
 
-    async def act(db: Database) -> tuple[list[Pack], list[Unit]]:
+    async def act(db: Database) -> tuple[list[Pack], list[Plan], list[Unit]]:
         async with db.connection() as conn:
-            return await catalog.list_packs(conn, provider), await catalog.list_units(conn)
+            return (
+                await catalog.list_packs(conn, provider),
+                await catalog_plans.list_plans(conn, provider),
+                await catalog.list_units(conn),
+            )
 
-    packs, units = with_database(config.read(), act)
+    packs, plans, units = with_database(config.read(), act)
     if as_json:
-        print_json({"units": units, "packs": packs})
+        print_json({"units": units, "packs": packs, "plans": plans})
         return
     rows = [as_record(pack) | _in_words(pack) for pack in packs]
-    print_rows(rows, COLUMNS, as_json=False, none="Nothing is on sale; run `bursar catalog push`.")
+    print_rows(rows, COLUMNS, as_json=False, none="No pack is on sale; run `bursar catalog push`.")
+    if plans:
+        print()
+        labels = {unit.name: unit for unit in units}
+        described = [_plan_in_words(plan, labels[plan.unit]) for plan in plans]
+        print_rows(described, PLAN_COLUMNS, as_json=False, none="")
+        print()
     for unit in units:
         for currency, rate in unit.per_minor.items():
             least, most = (format_money(bound, currency) for bound in unit.bounds[currency])
@@ -73,4 +87,29 @@ def _in_words(pack: Pack) -> dict[str, str]:
         "per_credit": price_per_credit(
             pack.amount_minor, pack.currency, pack.credits, pack.unit_decimals
         ),
+        "features": _rights_in_words(pack.rights),
     }
+
+
+def _plan_in_words(plan: Plan, unit: Unit) -> dict[str, str]:
+    credits = plan.credits
+    return {
+        "plan": plan.key,
+        "name": plan.name,
+        "contents": f"{format_credits(credits, unit.decimals)} {unit.label}" if credits else "",
+        "prices": ", ".join(
+            f"{format_money(price.amount_minor, price.currency)} a {price.interval}"
+            for price in plan.prices
+        ),
+        "features": _rights_in_words(plan.rights),
+    }
+
+
+def _rights_in_words(rights: Sequence[Right]) -> str:
+    """Such as `history, 25 projects, 10000 api_calls a month`."""
+    return ", ".join(
+        right.feature
+        if right.amount is None
+        else f"{right.amount} {right.feature}" + (f" a {right.per}" if right.per else "")
+        for right in rights
+    )

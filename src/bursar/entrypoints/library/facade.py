@@ -19,7 +19,7 @@ from bursar import config, errors
 from bursar.config import Settings
 from bursar.db.embedded import EmbeddedServer
 from bursar.db.migrate import migrate
-from bursar.entrypoints import sandbox_clock, server, worker
+from bursar.entrypoints import sandbox_clock, sending_mail, server, worker
 from bursar.entrypoints.library.blocking import Sync
 from bursar.entrypoints.library.catalog import Catalog
 from bursar.entrypoints.library.checkouts import Checkouts
@@ -105,6 +105,7 @@ class Bursar:
             settings = await self._database(stack)
             wiring = await stack.enter_async_context(opened(settings))
             await self._subscribe(wiring)
+            await sending_mail.arrange(wiring)
             loop = asyncio.get_running_loop()
             self._live = _Live(wiring, server.create(wiring), loop, os.getpid())
             try:

@@ -120,6 +120,7 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         "tax": format_money(0, priced.currency),
         "held": priced.capture_method == "manual",
         "publishable_key": publishable_key,
+        "provider_receipts": site.wiring.settings.receipts == "provider",
         "library": _library(provider),
         "words": card_words.words(),
         "fault": _fault(begun),

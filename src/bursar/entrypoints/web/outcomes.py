@@ -212,9 +212,11 @@ def _words(
                 "close this page: the credits are added when the money arrives. Do not pay again."
             )
         case "authorized":
+            until = payment.authorized_until
+            latest = f", by {until.day} {until:%b %Y} at the latest" if until else ""
             return "Your order is placed", (
-                f"Your card shows a hold of {paid}. You are charged when we accept the order; "
-                "until then no money moves and nothing is added."
+                f"Your card shows a hold of {paid}. You are charged when we accept the order"
+                f"{latest}; until then no money moves and nothing is added."
             )
         case "failed":
             return "The payment did not go through", DECLINES.get(payment.failure or "", DECLINED)

@@ -1,7 +1,7 @@
 """The pages a buyer sees when the sandbox plays Stripe, and the one for who runs it.
 
-Owns the hosted payment page, the bank's page, payment links, receipts, invoices, the overview, and their styles and script.
-It never touches the API's routes, and it never charges anything itself:
+Owns the hosted payment page, the bank's page, payment links, receipts, invoices, the overview, and
+their styles and script. It never touches the API's routes, and it never charges anything itself:
 `bursar_sandbox.stripe.checkout` does.
 """
 

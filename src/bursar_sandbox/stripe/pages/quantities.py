@@ -41,9 +41,7 @@ async def change(request: Request) -> Response:
         entered, email=order.email or entered.email, country=entered.country or "US", act=""
     )
     summary = [("", problem)] if problem else None
-    return hosted.form_page(
-        order, entered, today, None, summary, status=422 if problem else 200
-    )
+    return hosted.form_page(order, entered, today, None, summary, status=422 if problem else 200)
 
 
 async def back_to_form(request: Request) -> Response:

@@ -34,6 +34,7 @@ CARD = {
 FORM = re.compile(r'<form method="post" action="([^"]+)"')
 ARRIVES_SECONDS = 30.0
 POLL_SECONDS = 0.1
+UNDER_WAY = ("(received)", "(processing)")
 
 
 def buy(server: str, user_key: str, list_events: Callable[[], list[str]]) -> None:
@@ -49,7 +50,7 @@ def buy(server: str, user_key: str, list_events: Callable[[], list[str]]) -> Non
         _pay(opened["url"])
         _step("paid on the hosted page", f"card {CARD['card_number']}, no real money")
         payment = _wait_for_payment(api, opened["payment_id"])
-        for event in list_events()[earlier:]:
+        for event in _worked_off(list_events, earlier):
             _step("webhook", event)
         _step(f"payment {payment['id']}", f"{payment['status']}, {payment['credits']} {UNIT}s")
         after = _get(api, f"/user/balance?unit={UNIT}")["balance"]
@@ -97,6 +98,17 @@ def _wait_for_payment(api: httpx2.Client, payment_id: int) -> dict[str, Any]:
         f"Payment {payment_id} is not completed {ARRIVES_SECONDS:.0f} s after it was paid: did the "
         "webhook arrive? `bursar events list` shows what did."
     )
+
+
+def _worked_off(list_events: Callable[[], list[str]], earlier: int) -> list[str]:
+    """The events since the first `earlier`, once none of them is at work; the first one that comes
+    may complete the payment before the others are done."""
+    end = time.monotonic() + ARRIVES_SECONDS
+    while True:
+        events = list_events()[earlier:]
+        if time.monotonic() > end or not any(e.endswith(UNDER_WAY) for e in events):
+            return events
+        time.sleep(POLL_SECONDS)
 
 
 def _get(api: httpx2.Client, path: str) -> dict[str, Any]:

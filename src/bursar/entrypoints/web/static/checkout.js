@@ -154,9 +154,10 @@ class CardForm {
     for (const input of this.form.querySelectorAll("[data-detail]")) {
       details[input.dataset.detail] = input.value.trim();
     }
+    const data = { payment_method: { card: this.card, billing_details: details } };
+    if ("receipts" in this.form.dataset) data.receipt_email = details.email;
     const { paymentIntent, error } = await this.stripe.confirmCardPayment(
-      this.order.client_secret,
-      { payment_method: { card: this.card, billing_details: details } },
+      this.order.client_secret, data,
     );
     const intent = paymentIntent ?? error.payment_intent;
     if (intent && DONE.includes(intent.status)) return this.leave();

@@ -13,6 +13,7 @@ from typing import Literal
 
 import stripe
 
+from bursar.providers.mirrored import PLAIN, CheckoutTerms
 from bursar.providers.port import (
     Capabilities,
     CardForm,
@@ -29,6 +30,7 @@ from bursar.providers.stripe.client.customers import Customers
 from bursar.providers.stripe.client.intents import Intents
 from bursar.providers.stripe.client.links import Links
 from bursar.providers.stripe.client.methods import Methods
+from bursar.providers.stripe.client.mirror import Mirror
 
 TIMEOUT_SECONDS = 10.0
 RETRIES = 2
@@ -59,7 +61,7 @@ def _card_form_at(base: str) -> CardForm:
     return CardForm(f"{base}/v3/", (base,), (base,), (base,))
 
 
-class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog):
+class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog, Mirror):
     """The adapter for Stripe. `mode` says which events are ours: sandbox and test are not live."""
 
     name: ProviderName = "stripe"
@@ -73,6 +75,8 @@ class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog):
         live: bool,
         account: str = "",
         retries: int = RETRIES,
+        receipts: bool = False,
+        terms: CheckoutTerms = PLAIN,
     ) -> None:
         self._secrets = tuple(webhook_secrets)
         self._mode: Literal["test", "live"] = "live" if live else "test"
@@ -93,6 +97,8 @@ class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog):
             minimum_minor=MINIMUM_MINOR,
             maximum_minor=AMOUNT_MAX_MINOR,
             card_form=CARD_FORM if base == API else _card_form_at(base),
+            terms=terms,
+            receipts=receipts,
         )
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> Received:

@@ -21,6 +21,13 @@ class Caller:
         self._client = client
 
 
+REFUSED_COUPON: dict[str, type[errors.Error]] = {
+    "resource_missing": errors.CouponUnknown,
+    "coupon_expired": errors.CouponExhausted,
+}
+"""Why a coupon is refused, by Stripe's code."""
+
+
 class NoSuchObject(errors.ProviderRejected):
     """The payment provider has no such object."""
 
@@ -65,8 +72,12 @@ def _name_failure(error: stripe.StripeError) -> errors.Error:
     if not refused or isinstance(error, stripe.IdempotencyError):
         return errors.ProviderUnknown()
     reason = error.user_message or str(error)
+    param = str(getattr(error, "param", None) or "")
+    if param.startswith("discounts"):
+        why = REFUSED_COUPON.get(error.code or "", errors.CouponNotApplicable)
+        return errors.ProviderCouponRefused(f"Stripe: {reason}", why=why)
     if error.code == "resource_missing":
-        if getattr(error, "param", None) == "customer":
+        if param == "customer":
             return errors.ProviderCustomerMissing()
         return NoSuchObject(f"Stripe: {reason}")
     return errors.ProviderRejected(f"Stripe refused the request: {reason}")

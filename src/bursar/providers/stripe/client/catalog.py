@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, cast
 
-from bursar.providers.port import FoundPrice, PriceOrder, ProductOrder
+from bursar.providers.mirrored import FoundPrice, PriceOrder, ProductOrder
 from bursar.providers.stripe.client import calls
 
 
@@ -43,6 +43,7 @@ class Catalog(calls.Caller):
             currency=price["currency"],
             amount_minor=price.get("unit_amount"),
             recurring=recurring.get("interval"),
+            tax=price.get("tax_behavior"),
         )
 
     async def create_price(self, order: PriceOrder) -> str:
@@ -54,6 +55,8 @@ class Catalog(calls.Caller):
             "transfer_lookup_key": True,
             "metadata": dict(order.metadata),
         }
+        if order.tax:
+            params["tax_behavior"] = order.tax
         if order.recurring:
             params["recurring"] = {"interval": order.recurring}
         price = await calls.call(

@@ -12,7 +12,6 @@ from bursar import errors
 from bursar.providers.port import (
     CheckoutOrder,
     Facts,
-    Ignored,
     OpenedCheckout,
     OrderLine,
     PaymentFacts,
@@ -71,7 +70,7 @@ class Checkouts(Refunds, Disputes):
             with contextlib.suppress(calls.NoSuchObject):
                 facts += await self.list_refunds(intent_id)
                 facts += await self.list_disputes(intent_id)
-        return [fact for fact in facts if not isinstance(fact, Ignored)]
+        return [fact for fact in facts if isinstance(fact, PaymentFacts)]
 
     async def find_checkout(
         self, reference: str, provider_customer_id: str
@@ -95,6 +94,8 @@ class Checkouts(Refunds, Disputes):
             intent_data["description"] = order.description
         if order.capture_method == "manual":
             intent_data["capture_method"] = "manual"
+        if order.receipt_email:
+            intent_data["receipt_email"] = order.receipt_email
         params: dict[str, Any] = {
             "mode": "payment",
             "customer": order.provider_customer_id,
@@ -104,6 +105,7 @@ class Checkouts(Refunds, Disputes):
             "cancel_url": order.cancel_url,
             "metadata": metadata,
             "payment_intent_data": intent_data,
+            **_terms(order),
         }
         session = await calls.call(
             self._client.v1.checkout.sessions.create_async(
@@ -113,6 +115,24 @@ class Checkouts(Refunds, Disputes):
         if not session.url:
             raise errors.ProviderRejected("Stripe opened the session without an address to pay at.")
         return _opened(session)
+
+
+def _terms(order: CheckoutOrder) -> dict[str, Any]:
+    """The discount, or that a code may be typed; tax, and how may be paid."""
+    terms: dict[str, Any] = {}
+    if order.discount is not None and order.discount.promotion_id is not None:
+        terms["discounts"] = [{"promotion_code": order.discount.promotion_id}]
+    elif order.discount is not None:
+        terms["discounts"] = [{"coupon": order.discount.coupon_id}]
+    elif order.terms.promotion_codes:
+        terms["allow_promotion_codes"] = True
+    if order.terms.automatic_tax:
+        # A customer's tax goes by an address, which the page asks for and keeps with them.
+        terms["automatic_tax"] = {"enabled": True}
+        terms["customer_update"] = {"address": "auto"}
+    if order.terms.payment_methods:
+        terms["payment_method_types"] = list(order.terms.payment_methods)
+    return terms
 
 
 def _session_and_intent(session: dict[str, Any]) -> list[Facts]:
@@ -135,4 +155,6 @@ def _line(line: OrderLine, currency: str) -> dict[str, Any]:
     if line.price_id is not None:
         return {"price": line.price_id, "quantity": line.quantity}
     data = {"currency": currency, "unit_amount": line.amount_minor, "product": line.product_id}
+    if line.tax is not None:
+        data["tax_behavior"] = line.tax
     return {"price_data": data, "quantity": line.quantity}

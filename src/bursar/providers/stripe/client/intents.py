@@ -21,6 +21,8 @@ class Intents(calls.Caller):
         }
         if order.capture_method == "manual":
             params["capture_method"] = "manual"
+        if order.receipt_email:
+            params["receipt_email"] = order.receipt_email
         if order.description:
             params["description"] = order.description
         intent = await calls.call(

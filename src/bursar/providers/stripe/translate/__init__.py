@@ -10,7 +10,15 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bursar.providers.port import Facts, Ignored, Unusable
-from bursar.providers.stripe.translate import charges, disputes, fields, intents, refunds, sessions
+from bursar.providers.stripe.translate import (
+    catalog,
+    charges,
+    disputes,
+    fields,
+    intents,
+    refunds,
+    sessions,
+)
 from bursar.providers.stripe.translate.fields import Object
 
 
@@ -48,5 +56,6 @@ HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
     "refund.created": refunds.changed,
     "refund.updated": refunds.changed,
     "refund.failed": refunds.changed,
+    **catalog.HANDLED,
 }
-"""Stripe's event types that say something of a payment, and how each is read."""
+"""Stripe's event types that say something of a payment or the catalogue, and how each is read."""

@@ -98,8 +98,7 @@ def _totals(session: Object) -> Totals | None:
                 subtotal_minor=fields.minor(item.get("amount_subtotal")),
             )
         )
-        if fields.part(item, "price").get("tax_behavior") != "inclusive":
-            tax_added += fields.minor(item.get("amount_tax") or 0)
+        tax_added += _tax_on_top(item)
     details = fields.part(session, "total_details")
     return Totals(
         lines=tuple(lines),
@@ -107,4 +106,32 @@ def _totals(session: Object) -> Totals | None:
         discount_minor=fields.minor(details.get("amount_discount") or 0),
         tax_added_minor=tax_added,
         total_minor=fields.minor(session.get("amount_total")),
+        discounts=_discounts(session),
     )
+
+
+def _tax_on_top(item: Object) -> int:
+    """A line's tax, where it is added to the price.
+
+    A price that does not say whether it holds its tax goes by the account and the currency; then
+    the line's own total tells.
+    """
+    tax = fields.minor(item.get("amount_tax") or 0)
+    behavior = fields.part(item, "price").get("tax_behavior")
+    if behavior in ("exclusive", "inclusive"):
+        return tax if behavior == "exclusive" else 0
+    discount = fields.minor(item.get("amount_discount") or 0)
+    held = fields.minor(item.get("amount_subtotal")) - discount
+    return 0 if fields.minor(item.get("amount_total")) == held else tax
+
+
+def _discounts(session: Object) -> tuple[str, ...]:
+    """Which coupons and codes a session's discount is of; what a person changed has none."""
+    listed = session.get("discounts")
+    named: set[str] = set()
+    for entry in listed if isinstance(listed, list) else ():
+        for kind in ("coupon", "promotion_code"):
+            found = fields.find_id(entry.get(kind)) if isinstance(entry, dict) else None
+            if found is not None:
+                named.add(f"{kind}:{found}")
+    return tuple(sorted(named))

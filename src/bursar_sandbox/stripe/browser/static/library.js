@@ -93,7 +93,7 @@
       frame.name = `sandbox-${this.#name}`;
       Object.assign(frame.style, {
         display: "block", inlineSize: "100%", blockSize: "1.5em", border: "0", margin: "0",
-        padding: "0", background: "transparent", colorScheme: "normal",
+        padding: "0", background: "transparent", colorScheme: "light only",
       });
       window.addEventListener("message", this.#listener);
       this.#frame = frame;
@@ -230,7 +230,7 @@
     const panel = build("div", {
       position: "relative", display: "grid", gridTemplateRows: "auto 1fr", overflow: "hidden",
       inlineSize: narrow ? "100%" : "min(500px, 100%)",
-      blockSize: narrow ? "100%" : "min(600px, 100%)", borderRadius: narrow ? "0" : "12px",
+      blockSize: narrow ? "100%" : "min(440px, 100%)", borderRadius: narrow ? "0" : "12px",
       background: "Canvas", color: "CanvasText", font: "400 1rem/1.5 system-ui, sans-serif",
     });
     panel.setAttribute("role", "dialog");

@@ -1,0 +1,144 @@
+"""Payment links: an address at the provider at which anybody buys one price, guests included.
+
+Owns payment_links. One live link for each price; it is reused while the price stands, and ends when
+a new price of the same item gets its own. Whose a purchase by link is, strangers tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from bursar import errors, failpoints
+from bursar.access import audit_log
+from bursar.access.actors import Actor
+from bursar.billing import catalog
+from bursar.billing.catalog import Pack
+from bursar.clock import Clock
+from bursar.db import Database
+from bursar.db.connections import Connection
+from bursar.providers.after_sale import LinkOrder
+from bursar.providers.port import Provider
+
+KEY_REMEMBERED = timedelta(hours=23)
+
+# Who comes second waits for the first at the price's key, and finds its row.
+BEGIN = """
+insert into payment_links (provider, item_key, currency, price_id, reference, created_at)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (provider, price_id) where closed_at is null do nothing
+returning reference
+"""
+
+LIVE = """
+select id, reference, link_id, url, created_at from payment_links
+where provider = $1 and price_id = $2 and closed_at is null
+"""
+
+OPENED = "update payment_links set link_id = $2, url = $3 where reference = $1 and link_id is null"
+
+# A link moves no money: one that was lost is simply made anew under another reference.
+RENEW = """
+update payment_links set reference = $2, created_at = $3
+where id = $1 and link_id is null and reference = $4
+"""
+
+STALE = """
+select id, link_id from payment_links
+where provider = $1 and item_key = $2 and currency = $3 and price_id <> $4 and closed_at is null
+order by id
+"""
+
+CLOSED = "update payment_links set closed_at = $2 where id = $1 and closed_at is null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to sell: exactly one of `package` (in a currency, or its default) and `price_id`."""
+
+    package: str | None = None
+    price_id: str | None = None
+    currency: str | None = None
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address at which something is sold."""
+
+    url: str
+    name: str
+    amount_minor: int
+    currency: str
+    price_id: str
+
+
+async def open(db: Database, provider: Provider, wanted: Wanted, *, clock: Clock) -> Link:
+    """The link of a price, made at the provider on first need.
+
+    Raises UnknownItem, CurrencyNotSold, ProviderUnavailable, ProviderRejected, ProviderUnknown
+    (ask again: the same link comes of it).
+    """
+    async with db.transaction() as conn:
+        pack = await _pack(conn, provider.name, wanted)
+        reference = await _begin(conn, provider.name, pack, wanted.actor, at=clock.now())
+    failpoints.reach("link.after_intent")
+    async with db.connection() as conn:
+        found = await conn.fetchrow(LIVE, provider.name, pack.provider_price_id)
+    if found is None:
+        raise errors.ProviderUnavailable("The link was ended just now; ask again.")
+    url = found["url"]
+    if url is None:
+        made = await provider.create_link(LinkOrder(reference, pack.provider_price_id))
+        failpoints.reach("link.after_call")
+        async with db.transaction() as conn:
+            await conn.execute(OPENED, UUID(reference), made.link_id, made.url)
+        url = made.url
+    await _close_stale(db, provider, pack, clock)
+    return Link(url, pack.name, pack.amount_minor, pack.currency, pack.provider_price_id)
+
+
+async def _pack(conn: Connection, provider: str, wanted: Wanted) -> Pack:
+    if wanted.price_id is not None:
+        pack = await catalog.get_pack_by_price(conn, provider, wanted.price_id)
+        if wanted.currency not in (None, pack.currency):
+            raise errors.CurrencyNotSold(f"That price is in {pack.currency.upper()}.")
+        return pack
+    return await catalog.get_pack(conn, provider, wanted.package or "", currency=wanted.currency)
+
+
+async def _begin(conn: Connection, provider: str, pack: Pack, actor: Actor, *, at: datetime) -> str:
+    """Store that a link is to be made, unless it is there; returns the reference that counts."""
+    price_id = pack.provider_price_id
+    begun = await conn.fetchval(BEGIN, provider, pack.key, pack.currency, price_id, uuid4(), at)
+    if begun is not None:
+        await audit_log.record(
+            conn,
+            actor,
+            "payment_link.created",
+            subject=f"price:{price_id}",
+            detail={"provider": provider, "package": pack.key, "reference": str(begun)},
+        )
+        return str(begun)
+    live = await conn.fetchrow(LIVE, provider, price_id)
+    assert live is not None  # noqa: S101 - the insert met it
+    if live["link_id"] is None and at - live["created_at"] >= KEY_REMEMBERED:
+        renewed = uuid4()
+        await conn.execute(RENEW, live["id"], renewed, at, live["reference"])
+        live = await conn.fetchrow(LIVE, provider, price_id)
+        assert live is not None  # noqa: S101 - likewise
+    return str(live["reference"])
+
+
+async def _close_stale(db: Database, provider: Provider, pack: Pack, clock: Clock) -> None:
+    """End the links of the item's earlier prices."""
+    async with db.connection() as conn:
+        old = await conn.fetch(
+            STALE, provider.name, pack.key, pack.currency, pack.provider_price_id
+        )
+    for row in old:
+        if row["link_id"] is not None:
+            await provider.close_link(row["link_id"])
+        async with db.transaction() as conn:
+            await conn.execute(CLOSED, row["id"], clock.now())
