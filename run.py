@@ -174,8 +174,10 @@ def test(arguments: list[str]) -> int:
     chosen = ["-m", FAST] if "--fast" in arguments else []
     rest = [argument for argument in arguments if argument != "--fast"]
     say("pytest" + (" (fast: without browser, npm and slow tests)" if chosen else ""))
-    # -rs names what was skipped, and why: a browser or npm that this machine lacks.
-    code = call([str(PYTHON), "-m", "pytest", "-rs", *chosen, *rest])
+    # Two processes, each with a database server and a sandbox of its own, unless something is
+    # singled out. -rs names what was skipped, and why: a browser or npm that this machine lacks.
+    spread = [] if rest else ["-n", "2", "--dist", "loadfile"]
+    code = call([str(PYTHON), "-m", "pytest", "-rs", *spread, *chosen, *rest])
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return code or int(bool(failed))

@@ -121,7 +121,57 @@ def objects(ids: Ids) -> dict[str, dict[str, Any]]:
         "created": CREATED,
         "reason": "requested_by_customer",
     }
-    dispute = {
+    things = {"session": session, "intent": intent, "charge": charge, "refund": refund}
+    return {**things, "dispute": dispute(ids), **catalog()}
+
+
+def catalog() -> dict[str, dict[str, Any]]:
+    """What the provider tells of its catalogue, in objects of each kind."""
+    made = {"created": CREATED, "livemode": False, "metadata": {"team": "odd"}}
+    uses = {"max_redemptions": 50, "times_redeemed": 12}
+    coupon = {
+        **made,
+        **uses,
+        "id": "ODD",
+        "object": "coupon",
+        "name": "Odd",
+        "percent_off": 12.5,
+        "amount_off": None,
+        "currency": None,
+        "currency_options": {"eur": {"amount_off": 100}},
+        "applies_to": {"products": ["prod_odd"]},
+        "redeem_by": CREATED + 1000,
+        "valid": True,
+    }
+    code = {
+        **made,
+        **uses,
+        "id": "promo_odd",
+        "object": "promotion_code",
+        "active": True,
+        "code": "ODD15",
+        "customer": None,
+        "expires_at": CREATED + 1000,
+        "promotion": {"type": "coupon", "coupon": "ODD"},
+        "restrictions": {"first_time_transaction": False, "minimum_amount": None},
+    }
+    product = {**made, "id": "prod_odd", "object": "product", "name": "Odd", "active": True}
+    price = {
+        **made,
+        "id": "price_odd",
+        "object": "price",
+        "product": "prod_odd",
+        "currency": "usd",
+        "unit_amount": 500,
+        "recurring": {"interval": "month"},
+        "active": True,
+    }
+    return {"coupon": coupon, "promotion_code": code, "product": product, "price": price}
+
+
+def dispute(ids: Ids) -> dict[str, Any]:
+    """A dispute that was lost, of the whole payment."""
+    return {
         "metadata": {},
         "id": ids.dispute,
         "object": "dispute",
@@ -135,13 +185,6 @@ def objects(ids: Ids) -> dict[str, dict[str, Any]]:
         "evidence_details": {"due_by": CREATED + 86400},
         "balance_transactions": [],
     }
-    return {
-        "session": session,
-        "intent": intent,
-        "charge": charge,
-        "refund": refund,
-        "dispute": dispute,
-    }
 
 
 def kind_of(event_type: str) -> str:
@@ -149,9 +192,10 @@ def kind_of(event_type: str) -> str:
     for kind in ("refund", "dispute"):
         if f"{kind}." in event_type:
             return kind
-    return {"checkout": "session", "payment_intent": "intent"}.get(
-        event_type.partition(".")[0], "charge"
-    )
+    family = event_type.partition(".")[0]
+    if family in catalog():
+        return family
+    return {"checkout": "session", "payment_intent": "intent"}.get(family, "charge")
 
 
 def event(event_id: str, event_type: str, thing: object) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _settings(arguments: list[str] | None) -> Settings:
     parser = argparse.ArgumentParser(prog="bursar_sandbox", description=__doc__)
     parser.add_argument("--port", type=int, help="0 takes a free one (default 12111)")
+    parser.add_argument("--smtp-port", type=int, help="of the mail server (default 0: a free one)")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--home", type=Path, help="directory of the state (default: none is kept)")
     parser.add_argument("--public-url", help="how browsers reach it (default: as callers did)")

@@ -57,4 +57,13 @@ CREATE TABLE IF NOT EXISTS timers (
 );
 CREATE INDEX IF NOT EXISTS timers_by_due ON timers (due);
 
+-- Letters that the mail server took, byte for byte.
+CREATE TABLE IF NOT EXISTS letters (
+    id         INTEGER PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    sender     TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    data       BLOB NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

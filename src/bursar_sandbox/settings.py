@@ -20,7 +20,8 @@ class Settings:
     `home` is the directory of its state, None for a sandbox that forgets; `public_url` is how
     browsers reach it, None for however each caller did; `webhook` is an endpoint, as (URL, secret),
     that exists from the start; `retry_seconds` are the waits after each failed delivery, in real
-    time; `answer_seconds` is how long a receiver may take.
+    time; `answer_seconds` is how long a receiver may take; `smtp_port` is the mail server's, 0 for
+    a free one.
     """
 
     home: Path | None = None
@@ -31,6 +32,7 @@ class Settings:
     webhook: tuple[str, str] | None = None
     retry_seconds: tuple[float, ...] = DEFAULT_RETRY
     answer_seconds: float = 10.0
+    smtp_port: int = 0
 
 
 def parse_retry(text: str) -> tuple[float, ...]:
@@ -50,7 +52,8 @@ def parse_webhook(text: str) -> tuple[str, str]:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """What the environment says: BURSAR_SANDBOX_STRIPE_PORT, _RECORD, _RETRY, _STRIPE_WEBHOOK.
+    """What the environment says: BURSAR_SANDBOX_STRIPE_PORT, _SMTP_PORT, _RECORD, _RETRY and
+    _STRIPE_WEBHOOK.
 
     Raises ValueError for what can't be read.
     """
@@ -59,6 +62,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     webhook = environment.get("BURSAR_SANDBOX_STRIPE_WEBHOOK")
     return Settings(
         port=int(environment.get("BURSAR_SANDBOX_STRIPE_PORT") or DEFAULT_PORT),
+        smtp_port=int(environment.get("BURSAR_SANDBOX_SMTP_PORT") or 0),
         record=Path(record) if record else None,
         retry_seconds=parse_retry(retry) if retry else DEFAULT_RETRY,
         webhook=parse_webhook(webhook) if webhook else None,

@@ -19,7 +19,7 @@ import orjson
 from bursar_sandbox.clock import Clock
 from bursar_sandbox.faults import Plan
 
-TABLES = ("objects", "idempotency", "deliveries", "forgeries", "timers", "meta")
+TABLES = ("objects", "idempotency", "deliveries", "forgeries", "timers", "meta", "letters")
 
 
 class Transaction:

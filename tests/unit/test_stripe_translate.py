@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import odd_events
 from bursar import errors
 from bursar.money import AMOUNT_MAX
+from bursar.providers.mirrored import CatalogFact
 from bursar.providers.port import Ignored, PaymentFacts, Unusable
 from bursar.providers.stripe import Stripe, translate
 
@@ -64,13 +65,13 @@ def storable(text: str) -> bool:
     return "\0" not in text and text == text.encode("utf-8", "replace").decode()
 
 
-def read(body: bytes) -> PaymentFacts | Ignored | Unusable:
+def read(body: bytes) -> PaymentFacts | CatalogFact | Ignored | Unusable:
     """Take a signed body through both parsers, holding each to what the rooms behind can take."""
     received = STRIPE.verify(body, headers(body))
     assert received.payload == body
     assert 0 < len(received.event_key) <= 255
     assert all(storable(word) for word in (received.event_key, received.type, received.account))
-    found: PaymentFacts | Ignored | Unusable
+    found: PaymentFacts | CatalogFact | Ignored | Unusable
     try:
         found = STRIPE.translate(body)
     except Unusable as unusable:
@@ -85,6 +86,9 @@ def read(body: bytes) -> PaymentFacts | Ignored | Unusable:
         return found
     fields = dataclasses.asdict(found)
     assert all(storable(text) and len(text) <= 2000 for text in texts(fields))
+    if isinstance(found, CatalogFact):
+        assert len(found.id) <= 255
+        return found
     sums = [found.amount_minor, found.captured_minor, *(r.amount_minor for r in found.refunds)]
     assert all(0 <= amount <= AMOUNT_MAX for amount in sums if amount is not None)
     return found
@@ -102,8 +106,12 @@ def code_of(found: object) -> str:
 @pytest.mark.parametrize("event_type", sorted(translate.HANDLED))
 def test_an_event_as_it_should_be_says_what_it_says(event_type: str) -> None:
     found = read(json.dumps(whole(event_type)).encode())
-    assert isinstance(found, PaymentFacts)
+    assert isinstance(found, PaymentFacts | CatalogFact)
     assert found.at == datetime.fromtimestamp(odd_events.CREATED, UTC)
+    if isinstance(found, CatalogFact):
+        assert (found.kind, found.id) == (odd_events.kind_of(event_type), OBJECTS[found.kind]["id"])
+        assert found.gone == event_type.endswith(".deleted")
+        return
     assert (found.payment_intent_id, found.currency) == ("pi_odd", "usd")
 
 

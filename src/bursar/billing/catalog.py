@@ -17,6 +17,7 @@ from bursar import errors
 from bursar.billing import rights
 from bursar.billing.rights import Right
 from bursar.db.connections import Connection
+from bursar.providers.mirrored import Tax
 
 ItemKind = Literal["pack", "plan", "topup"]
 DEFAULT_CURRENCY = "usd"
@@ -44,6 +45,15 @@ join catalog_units u on u.unit = i.unit
 join catalog_prices p on p.kind = i.kind and p.key = i.key
 where i.kind = 'pack' and p.provider = $1 and p.provider_price_id = any ($2)
 """
+
+CURRENCIES_SOLD = """
+select distinct p.currency from catalog_prices p
+join catalog_items i on i.kind = p.kind and i.key = p.key
+where i.active and p.active and p.provider = $1 and p.provider_price_id is not null
+    and p.recurring is null
+"""
+
+TAX = "select details ->> 'tax' from catalog_items where kind = $1 and key = $2"
 
 UNITS = "select unit, name, decimals, per_minor, bounds from catalog_units order by unit"
 
@@ -129,8 +139,11 @@ class Item:
     """What it entitles to (`rights`), and a plan's `group` and `trial_days`."""
 
 
-async def list_packs(conn: Connection, provider: str, *, currency: str | None = None) -> list[Pack]:
-    """The packs on sale, each in one currency: the one asked for, else the default, else its own.
+async def list_packs(
+    conn: Connection, provider: str, *, currency: str | None = None, usual: str | None = None
+) -> list[Pack]:
+    """The packs on sale, each in one currency: the one asked for, else the buyer's usual one, else
+    the default, else its own.
 
     Raises CurrencyNotSold when a currency is asked for in which no pack is sold.
     """
@@ -140,22 +153,42 @@ async def list_packs(conn: Connection, provider: str, *, currency: str | None = 
         if packs and not asked:
             raise errors.CurrencyNotSold(f"No package is sold in {currency.upper()}.")
         return asked
-    best: dict[str, Pack] = {}
+    by_key: dict[str, dict[str, Pack]] = {}
     for pack in packs:
-        if pack.key not in best or pack.currency == DEFAULT_CURRENCY:
-            best[pack.key] = pack
-    return list(best.values())
+        by_key.setdefault(pack.key, {})[pack.currency] = pack
+    return [sold[_chosen(sold, usual)] for sold in by_key.values()]
+
+
+async def list_currencies(conn: Connection, provider: str) -> list[str]:
+    """Every currency in which something is on sale, the default first."""
+    found = {row["currency"] for row in await conn.fetch(CURRENCIES_SOLD, provider)}
+    return sorted(found, key=lambda currency: (currency != DEFAULT_CURRENCY, currency))
+
+
+async def get_tax(conn: Connection, kind: ItemKind, key: str) -> Tax | None:
+    """Whether an item's price holds its tax, if the catalogue says."""
+    found: Tax | None = await conn.fetchval(TAX, kind, key)
+    return found
+
+
+def _chosen(sold: Mapping[str, Pack], usual: str | None) -> str:
+    return next((c for c in (usual, DEFAULT_CURRENCY) if c is not None and c in sold), min(sold))
 
 
 async def get_pack(
-    conn: Connection, provider: str, key: str, *, currency: str | None = None
+    conn: Connection,
+    provider: str,
+    key: str,
+    *,
+    currency: str | None = None,
+    usual: str | None = None,
 ) -> Pack:
-    """One pack in one currency. Raises UnknownItem or CurrencyNotSold."""
+    """One pack in one currency, chosen as for lists. Raises UnknownItem or CurrencyNotSold."""
     rows = await conn.fetch(PACKS, provider, key, None)
     packs = {row["currency"]: _pack(row) for row in rows}
     if not packs:
         raise errors.UnknownItem(f"There is no package {key!r} on sale.")
-    wanted = currency or (DEFAULT_CURRENCY if DEFAULT_CURRENCY in packs else min(packs))
+    wanted = currency or _chosen(packs, usual)
     if wanted not in packs:
         sold = ", ".join(sorted(packs)).upper()
         raise errors.CurrencyNotSold(f"{key!r} is not sold in {wanted.upper()}; it is in {sold}.")

@@ -11,6 +11,7 @@ name = "Starter"
 unit = "page"
 credits = 5
 prices = { usd = 500 }            # minor units
+tax = "exclusive"                 # or "inclusive"; at the top of the file for the whole shop
 features = ["priority"]           # what it entitles to, beside its credits
 limits = { exports = 100, api_calls = { count = 1000, per = "month" } }
 
@@ -39,7 +40,8 @@ from bursar.billing import rights
 from bursar.billing.catalog import Item, Unit
 from bursar.billing.catalog_tables import CatalogTables, ItemTable, PackTable, PlanTable
 from bursar.billing.rights import Per, Right
-from bursar.money import AMOUNT_MAX, CURRENCIES
+from bursar.money import AMOUNT_MAX, CURRENCIES, exponent
+from bursar.providers.mirrored import Tax
 
 TOPUP_MAX_MINOR = 100_000_00
 METADATA_MAX = 500
@@ -57,6 +59,8 @@ class FilePrice:
     amount_minor: int
     recurring: Literal["month", "year"] | None = None
     months: int | None = None
+    tax: Tax | None = None
+    """Whether it holds its tax; None leaves that to the provider's account."""
 
     @property
     def lookup_key(self) -> str:
@@ -137,7 +141,7 @@ def _check(tables: CatalogTables, path: Path) -> None:
         for right in item.rights():
             _check_period(path, place, right, periods)
     for key, pack in tables.packs.items():
-        _check_currencies(path, f"packs.{key}.prices", pack.prices)
+        _check_prices(path, f"packs.{key}.prices", pack.prices)
     for key, plan in tables.plans.items():
         prices = plan.prices.by_interval()
         if not prices and not plan.durations:
@@ -146,7 +150,7 @@ def _check(tables: CatalogTables, path: Path) -> None:
             )
         _check_durations(path, key, plan, tables)
         for interval, amounts in prices.items():
-            _check_currencies(path, f"plans.{key}.prices.{interval}", amounts)
+            _check_prices(path, f"plans.{key}.prices.{interval}", amounts)
 
 
 def _items(tables: CatalogTables) -> Iterable[tuple[str, PackTable | PlanTable]]:
@@ -172,7 +176,7 @@ def _check_item(path: Path, place: str, item: PackTable | PlanTable, tables: Cat
 
 def _check_durations(path: Path, key: str, plan: PlanTable, tables: CatalogTables) -> None:
     for months, amounts in plan.durations.items():
-        _check_currencies(path, f"plans.{key}.durations.{months}", amounts)
+        _check_prices(path, f"plans.{key}.durations.{months}", amounts)
         bought = (plan.credits or 0) * 10 ** tables.units[plan.unit].decimals * int(months)
         if bought > AMOUNT_MAX:
             raise errors.CatalogInvalid(
@@ -201,6 +205,18 @@ def _check_currencies(path: Path, place: str, amounts: Iterable[str]) -> None:
             )
 
 
+def _check_prices(path: Path, place: str, amounts: Mapping[str, int]) -> None:
+    """Cards can't be charged the third decimal: prices in such currencies end in 0."""
+    _check_currencies(path, place, amounts)
+    for currency, amount in amounts.items():
+        if exponent(currency) == 3 and amount % 10:
+            raise errors.CatalogInvalid(
+                f"{path}: {place}: {amount} {currency} can't be charged: the last of "
+                f"{currency.upper()}'s three decimals must be 0 (write {amount - amount % 10} "
+                f"or {amount - amount % 10 + 10})"
+            )
+
+
 def _catalog(tables: CatalogTables) -> Catalog:
     units: list[Unit] = []
     items: list[Item] = []
@@ -216,22 +232,24 @@ def _catalog(tables: CatalogTables) -> Catalog:
         label = unit.name or key.capitalize()
         units.append(Unit(key, label, unit.decimals, dict(unit.per_minor), bounds))
         if unit.per_minor:
-            items.append(Item("topup", key, label, None, key, None, "automatic", position))
+            tax = {"tax": unit.tax or tables.tax}
+            items.append(Item("topup", key, label, None, key, None, "automatic", position, tax))
     for position, (key, pack) in enumerate(tables.packs.items()):
         items.append(_item(key, pack, tables, position, _details(pack)))
         prices.extend(
-            FilePrice("pack", key, currency, amount) for currency, amount in pack.prices.items()
+            FilePrice("pack", key, currency, amount, tax=pack.tax or tables.tax)
+            for currency, amount in pack.prices.items()
         )
     for position, (key, plan) in enumerate(tables.plans.items()):
         terms = {**_details(plan), "group": plan.group, "trial_days": plan.trial_days}
         items.append(_item(key, plan, tables, position, terms))
         prices.extend(
-            FilePrice("plan", key, currency, amount, interval)
+            FilePrice("plan", key, currency, amount, interval, tax=plan.tax or tables.tax)
             for interval, amounts in plan.prices.by_interval().items()
             for currency, amount in amounts.items()
         )
         prices.extend(
-            FilePrice("plan", key, currency, amount, months=int(months))
+            FilePrice("plan", key, currency, amount, months=int(months), tax=plan.tax or tables.tax)
             for months, amounts in plan.durations.items()
             for currency, amount in amounts.items()
         )

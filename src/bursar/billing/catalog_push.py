@@ -27,12 +27,13 @@ from bursar.providers.port import Provider
 BEGUN = """
 select reference from catalog_prices
 where provider = $1 and lookup_key = $2 and amount_minor = $3 and provider_price_id is null
+    and tax is not distinct from $4
 """
 
 BEGIN = """
 insert into catalog_prices (reference, provider, kind, key, currency, amount_minor, lookup_key,
-    provider_product_id, active, created_at, recurring, months)
-values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11)
+    provider_product_id, active, created_at, recurring, months, tax)
+values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11, $12)
 """
 
 MADE = "update catalog_prices set provider_price_id = $2, archived_at = null where reference = $1"
@@ -134,6 +135,7 @@ def _agrees(theirs: FoundPrice, price: FilePrice) -> bool:
         and theirs.currency == price.currency
         and theirs.recurring == price.recurring
         and theirs.product_id == product_id(price.kind, price.key)
+        and price.tax in (None, theirs.tax)
     )
 
 
@@ -145,7 +147,9 @@ async def _make(
         known = theirs and await conn.fetchrow(KNOWN, provider.name, theirs.price_id)
         if known:
             return UUID(str(known["reference"]))
-        reference = await conn.fetchval(BEGUN, provider.name, price.lookup_key, price.amount_minor)
+        reference = await conn.fetchval(
+            BEGUN, provider.name, price.lookup_key, price.amount_minor, price.tax
+        )
         if reference is None:
             reference = uuid4()
             await _begin(conn, provider, price, reference, clock)
@@ -161,6 +165,7 @@ async def _make(
                 amount_minor=price.amount_minor,
                 recurring=price.recurring,
                 metadata={"bursar_kind": price.kind, "bursar_key": price.key},
+                tax=price.tax,
             )
         )
     )
@@ -185,4 +190,5 @@ async def _begin(
         clock.now(),
         price.recurring,
         price.months,
+        price.tax,
     )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bursar.billing.rights import Per, Right
 from bursar.money import AMOUNT_MAX
+from bursar.providers.mirrored import Tax
 
 RIGHTS_MAX = 50
 
@@ -40,6 +41,7 @@ class UnitTable(Table):
     per_minor: dict[str, Rate] = {}
     minimum: dict[str, Amount] = {}
     maximum: dict[str, Amount] = {}
+    tax: Tax | None = None
 
 
 class LimitTable(Table):
@@ -57,6 +59,7 @@ class ItemTable(Table):
     unit: UnitKey
     features: list[Feature] = Field([], max_length=RIGHTS_MAX)
     limits: dict[Feature, Count | LimitTable] = Field({}, max_length=RIGHTS_MAX)
+    tax: Tax | None = None
 
     def rights(self) -> tuple[Right, ...]:
         """What it entitles to, features first."""
@@ -104,7 +107,9 @@ class PlanTable(ItemTable):
 
 
 class CatalogTables(Table):
-    """The whole file."""
+    """The whole file. `tax` says of all prices whether they hold their tax; an item may differ."""
+
+    tax: Tax | None = None
 
     units: dict[UnitKey, UnitTable] = Field(min_length=1)
     packs: dict[Key, PackTable] = {}

@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from bursar import errors, failpoints
 from bursar.access import idempotency
-from bursar.billing import cases, customers, orders, payments, provider_customers, settle
+from bursar.billing import (
+    cases,
+    coupons,
+    customers,
+    mirror,
+    orders,
+    payments,
+    provider_customers,
+    settle,
+)
+from bursar.billing.coupons import Coupon
 from bursar.billing.credits import OfSpent
 from bursar.billing.orders import Order, Priced
 from bursar.billing.payments import Intent, Payment
@@ -22,6 +33,7 @@ from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import timers
+from bursar.providers.mirrored import CheckoutTerms, Discount
 from bursar.providers.port import CheckoutOrder, OpenedCheckout, OrderLine, Provider
 
 CHECK_TIMER = "payment.check"
@@ -52,12 +64,16 @@ async def open(
 
     `key` is the client's claimed idempotency key, to which the payment is tied as it is stored;
     `resume` the reference that an earlier try with that key got to.
-    Raises Invalid and its leaves, ProviderUnavailable, ProviderRejected, ProviderUnknown.
+    Raises Invalid and its leaves, CouponExhausted, ProviderUnavailable, ProviderRejected,
+    ProviderUnknown.
     """
     reference = resume
     if reference is None:
+        coupon = await _coupon(db, provider, order, clock)
         async with db.transaction() as conn:
             priced = await orders.price(conn, provider.name, provider.capabilities, order)
+            if coupon is not None:
+                priced = orders.discounted(provider.capabilities, priced, coupon, at=clock.now())
             reference = await _begin(conn, provider, order, priced, at=clock.now())
             if key is not None:
                 await idempotency.attach(conn, key, reference)
@@ -149,34 +165,37 @@ async def check(
     return None
 
 
+async def _coupon(db: Database, provider: Provider, order: Order, clock: Clock) -> Coupon | None:
+    if order.coupon is None:
+        return None
+    return await coupons.find(db, provider, order.coupon, at=clock.now())
+
+
 async def _begin(
     conn: Connection, provider: Provider, order: Order, priced: Priced, *, at: datetime
 ) -> str:
     reference = uuid4()
+    terms = provider.capabilities.terms
+    # Whoever may type a code gets its discount; with a coupon of ours none is typed.
+    typed = terms.promotion_codes and priced.discount is None
     intent = Intent(
         customer_id=order.customer_id,
         reference=reference,
         user_id=order.user.id,
         provider=provider.name,
         kind="checkout",
-        amount_minor=priced.amount_minor,
+        amount_minor=priced.amount_minor - priced.discount_minor,
         currency=priced.currency,
         unit=priced.unit,
         credits=priced.credits,
-        snapshot=priced.snapshot(),
+        snapshot={**priced.snapshot(), "promotion_codes": typed},
         request={
-            "lines": [
-                {
-                    "quantity": line.quantity,
-                    "price_id": line.price_id,
-                    "amount_minor": line.amount_minor,
-                    "product_id": line.product_id,
-                }
-                for line in priced.lines
-            ],
+            "lines": [asdict(line) for line in priced.lines],
             "capture_method": priced.capture_method,
             "success_url": order.success_url,
             "cancel_url": order.cancel_url,
+            "discount": asdict(priced.discount) if priced.discount else None,
+            "terms": asdict(terms),
             "receipt_email": order.user.email if provider.capabilities.receipts else None,
         },
         description=order.description,
@@ -202,6 +221,13 @@ async def _call(db: Database, provider: Provider, payment: Payment, clock: Clock
         raise errors.ProviderRejected("This checkout was never opened. Begin a new one.")
     try:
         opened = await _create(db, provider, payment, clock)
+    except errors.ProviderCouponRefused as error:
+        # Somebody took the last one, or ended it, and we had not heard of it.
+        async with db.transaction() as conn:
+            await payments.not_opened(conn, payment, "refused")
+            named = [payment.snapshot["coupon"]] if "coupon" in payment.snapshot else []
+            await mirror.read_used(conn, provider.name, named, at=clock.now())
+        raise coupons.refusal(error) from error
     except errors.ProviderRejected:
         async with db.transaction() as conn:
             await payments.not_opened(conn, payment, "refused")
@@ -278,6 +304,8 @@ async def _create(
         capture_method=asked["capture_method"],
         description=payment.description,
         metadata=payment.metadata,
+        discount=Discount(**asked["discount"]) if asked.get("discount") else None,
+        terms=CheckoutTerms(**asked.get("terms", {})),
         receipt_email=asked.get("receipt_email"),
     )
     try:

@@ -111,6 +111,14 @@ def check(coupon: Coupon, product: str, subtotal_minor: int, currency: str, *, a
     return coupon.taken_off(subtotal_minor, currency)
 
 
+def refusal(error: errors.ProviderCouponRefused) -> errors.Error:
+    """What a provider's refusal of a coupon means to whoever named it."""
+    why = error.fields.get("why")
+    if isinstance(why, type) and issubclass(why, errors.Error):
+        return why(error.detail)
+    return errors.CouponNotApplicable(error.detail)
+
+
 async def list_shown(conn: Connection, provider: str, *, at: datetime) -> list[Coupon]:
     """The codes that anybody may use now, in the order of their names.
 

@@ -37,6 +37,7 @@ AUDITED = {
     "submit": "dispute.evidence_submitted",
     "accept": "dispute.accepted",
 }
+LOST = "This answer never reached the payment provider. Say it anew."
 STORED = (
     "The answer is stored and will be sent once the provider answers. Look at the dispute again in "
     "a moment, or repeat the request with the same Idempotency-Key."
@@ -218,17 +219,22 @@ class _Sending:
 
         Raises the provider's failures; ProviderRejected for an answer that never got there.
         """
-        if age < KEY_REMEMBERED:
-            try:
-                return await self.provider.answer_dispute(self.order)
-            except errors.ProviderUnknown:
-                # A provider may replay its own failure under the key for ever.
-                if age < GIVEN_UP_AFTER:
-                    raise
+        if age >= KEY_REMEMBERED:
+            return await self._look(errors.ProviderRejected(LOST))
+        try:
+            return await self.provider.answer_dispute(self.order)
+        except errors.ProviderUnknown as error:
+            # A provider may replay its own failure under the key for ever.
+            otherwise = errors.ProviderRejected(LOST) if age >= GIVEN_UP_AFTER else error
+            return await self._look(otherwise)
+
+    async def _look(self, otherwise: errors.Error) -> list[PaymentFacts]:
+        """How the dispute stands, if that shows that the answer got there; else raise."""
         facts = await self.provider.list_disputes(self.dispute.payment_intent_id or "")
         told = [d for f in facts for d in f.disputes if d.provider_ref == self.order.provider_ref]
-        if self.order.kind == "draft" or any(d.status == "needs_response" for d in told):
-            raise errors.ProviderRejected("This answer never reached the provider. Say it anew.")
+        waits = any(d.status == "needs_response" for d in told)
+        if self.order.kind == "draft" or waits or not told:
+            raise otherwise
         return facts
 
     async def done(self, facts: list[PaymentFacts]) -> None:

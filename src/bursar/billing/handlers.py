@@ -18,6 +18,7 @@ from bursar.billing import (
     holds,
     intents,
     lapses,
+    mirror,
     refunds,
     reversals,
     settle,
@@ -30,6 +31,7 @@ from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import inbox
 from bursar.messages.inbox import Claimed
+from bursar.providers.mirrored import CatalogFact
 from bursar.providers.port import Facts, Ignored, PaymentFacts, Provider
 
 Providers = Mapping[str, Provider]
@@ -53,6 +55,10 @@ async def handle(
     """
     said = [fact for fact in facts if isinstance(fact, PaymentFacts)]
     at = clock.now()
+    if things := [fact for fact in facts if isinstance(fact, CatalogFact)]:
+        await mirror.take(conn, things, at=at)
+        await inbox.finish(conn, message, "done", at=at)
+        return
     if not said:
         reason = next((f.reason for f in facts if isinstance(f, Ignored)), None)
         await inbox.finish(conn, message, "ignored", at=at, reason=reason)
@@ -78,6 +84,7 @@ TIMERS: dict[str, Timer] = {
     reversals.DISPUTE_TIMER: disputes.check,
     strangers.MATCH_TIMER: unmatched.check,
     disputes.ANSWER_TIMER: disputes.check_answer,
+    mirror.READ_TIMER: mirror.read,
 }
 
 

@@ -18,10 +18,11 @@ from bursar.billing.catalog import Pack
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
-from bursar.providers.after_sale import LinkOrder
+from bursar.providers.after_sale import LinkOrder, OpenedLink
 from bursar.providers.port import Provider
 
 KEY_REMEMBERED = timedelta(hours=23)
+GIVEN_UP_AFTER = timedelta(minutes=10)
 
 # Who comes second waits for the first at the price's key, and finds its row.
 BEGIN = """
@@ -40,8 +41,8 @@ OPENED = "update payment_links set link_id = $2, url = $3 where reference = $1 a
 
 # A link moves no money: one that was lost is simply made anew under another reference.
 RENEW = """
-update payment_links set reference = $2, created_at = $3
-where id = $1 and link_id is null and reference = $4
+update payment_links set reference = $2, created_at = coalesce($3, created_at)
+where reference = $1 and link_id is null
 """
 
 STALE = """
@@ -90,13 +91,33 @@ async def open(db: Database, provider: Provider, wanted: Wanted, *, clock: Clock
         raise errors.ProviderUnavailable("The link was ended just now; ask again.")
     url = found["url"]
     if url is None:
-        made = await provider.create_link(LinkOrder(reference, pack.provider_price_id))
+        made = await _make(db, provider, pack, reference, clock.now() - found["created_at"])
         failpoints.reach("link.after_call")
         async with db.transaction() as conn:
             await conn.execute(OPENED, UUID(reference), made.link_id, made.url)
         url = made.url
     await _close_stale(db, provider, pack, clock)
     return Link(url, pack.name, pack.amount_minor, pack.currency, pack.provider_price_id)
+
+
+async def _make(
+    db: Database, provider: Provider, pack: Pack, reference: str, age: timedelta
+) -> OpenedLink:
+    """Have the link made under its reference, or find it there.
+
+    Where a provider replays its own failure under the key, another reference is taken: a link
+    moves no money, and a second one would sell the same.
+    """
+    try:
+        return await provider.create_link(LinkOrder(reference, pack.provider_price_id))
+    except errors.ProviderUnknown:
+        made = await provider.find_link(reference)
+        if made is not None:
+            return made
+        if age >= GIVEN_UP_AFTER:
+            async with db.transaction() as conn:
+                await conn.execute(RENEW, UUID(reference), uuid4(), None)
+        raise
 
 
 async def _pack(conn: Connection, provider: str, wanted: Wanted) -> Pack:
@@ -124,8 +145,7 @@ async def _begin(conn: Connection, provider: str, pack: Pack, actor: Actor, *, a
     live = await conn.fetchrow(LIVE, provider, price_id)
     assert live is not None  # noqa: S101 - the insert met it
     if live["link_id"] is None and at - live["created_at"] >= KEY_REMEMBERED:
-        renewed = uuid4()
-        await conn.execute(RENEW, live["id"], renewed, at, live["reference"])
+        await conn.execute(RENEW, live["reference"], uuid4(), at)
         live = await conn.fetchrow(LIVE, provider, price_id)
         assert live is not None  # noqa: S101 - likewise
     return str(live["reference"])

@@ -7,17 +7,20 @@ payment is later held against. Reads the catalogue; writes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from bursar import errors
-from bursar.billing import catalog, catalog_plans, rights
+from bursar.billing import catalog, catalog_plans, coupons, rights
 from bursar.billing.catalog import Pack
 from bursar.billing.catalog_file import product_id
+from bursar.billing.coupons import Coupon
 from bursar.billing.customers import User
 from bursar.billing.rights import Right
 from bursar.db.connections import Connection
 from bursar.money import AMOUNT_MAX, Money, credits_for, format_money
+from bursar.providers.mirrored import Discount
 from bursar.providers.port import Capabilities, OrderLine
 
 CaptureMethod = Literal["automatic", "manual"]
@@ -28,6 +31,8 @@ class Order:
     """What a user asks for: exactly one of `package`, `plan`, `price_id` and `amount_minor`.
 
     A plan is bought for `months`; `shown_minor` is the price that the buyer saw, only compared.
+    `usual_currency` is the buyer's: it counts where no `currency` is asked for and the item is
+    sold in it. `coupon` is a code.
     """
 
     customer_id: int
@@ -42,6 +47,8 @@ class Order:
     amount_minor: int | None = None
     unit: str | None = None
     currency: str | None = None
+    usual_currency: str | None = None
+    coupon: str | None = None
     quantity: int = 1
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +57,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """An order with its price and what it will bring."""
+    """An order with its price before discount and tax, and what it will bring.
+
+    `product` is the provider's id of what is bought.
+    """
 
     name: str
     unit: str
@@ -62,6 +72,9 @@ class Priced:
     rights: tuple[Right, ...] = ()
     plan: str | None = None
     months: int | None = None
+    product: str = ""
+    discount: Discount | None = None
+    discount_minor: int = 0
 
     def snapshot(self) -> dict[str, Any]:
         """What the payment is held against when it comes."""
@@ -71,7 +84,8 @@ class Priced:
             "credits": self.credits,
             "currency": self.currency,
             "subtotal_minor": self.amount_minor,
-            "discount_minor": 0,
+            "discount_minor": self.discount_minor,
+            **({"coupon": self.discount.name} if self.discount else {}),
             "capture_method": self.capture_method,
             "lines": [
                 {"price_id": line.price_id, "quantity": line.quantity} for line in self.lines
@@ -102,10 +116,14 @@ async def price(
             raise errors.CurrencyNotSold(f"That price is in {pack.currency.upper()}.")
         priced = _price_pack(pack, order)
     else:
-        key = order.package or ""
-        priced = _price_pack(
-            await catalog.get_pack(conn, provider, key, currency=order.currency), order
+        pack = await catalog.get_pack(
+            conn,
+            provider,
+            order.package or "",
+            currency=order.currency,
+            usual=order.usual_currency,
         )
+        priced = _price_pack(pack, order)
     if priced.capture_method == "manual" and not capabilities.manual_capture:
         raise errors.NotSupported("This payment provider can't capture by hand.")
     _check_shown(order, priced)
@@ -113,6 +131,23 @@ async def price(
     if priced.credits > AMOUNT_MAX:
         raise errors.AmountOutOfBounds("This buys more credits at once than can be counted.")
     return priced
+
+
+def discounted(
+    capabilities: Capabilities, priced: Priced, coupon: Coupon, *, at: datetime
+) -> Priced:
+    """The order with a coupon. What is left to pay is nothing, or enough to be charged.
+
+    Raises CouponExhausted and CouponNotApplicable.
+    """
+    off = coupons.check(coupon, priced.product, priced.amount_minor, priced.currency, at=at)
+    left, least = priced.amount_minor - off, capabilities.minimum_minor.get(priced.currency, 1)
+    if 0 < left < least:
+        raise errors.CouponNotApplicable(
+            f"With this coupon {format_money(left, priced.currency)} is left to pay, and the "
+            f"payment provider charges at least {format_money(least, priced.currency)}."
+        )
+    return replace(priced, discount=coupon.discount, discount_minor=off)
 
 
 def _check_shown(order: Order, priced: Priced) -> None:
@@ -164,6 +199,7 @@ async def _price_plan(conn: Connection, provider: str, order: Order, key: str) -
         rights=plan.rights,
         plan=plan.key,
         months=months,
+        product=product_id("plan", plan.key),
     )
 
 
@@ -180,6 +216,7 @@ def _price_pack(pack: Pack, order: Order) -> Priced:
         capture_method="manual" if manual else "automatic",
         lines=(OrderLine(order.quantity, price_id=pack.provider_price_id),),
         rights=pack.rights,
+        product=product_id("pack", pack.key),
     )
 
 
@@ -191,7 +228,8 @@ async def _price_topup(
     if order.quantity != 1:
         raise errors.Invalid("A free amount is bought once: quantity is 1.")
     unit = await catalog.get_unit(conn, order.unit)
-    currency = order.currency or catalog.DEFAULT_CURRENCY
+    usual = order.usual_currency if order.usual_currency in unit.per_minor else None
+    currency = order.currency or usual or catalog.DEFAULT_CURRENCY
     if currency not in unit.per_minor:
         sold = ", ".join(sorted(unit.per_minor)).upper() or "no currency"
         raise errors.CurrencyNotSold(f"{unit.label} are sold by amount in {sold}.")
@@ -205,7 +243,9 @@ async def _price_topup(
     bought = credits_for(amount_minor, unit.per_minor[currency])
     if bought < 1:
         raise errors.AmountOutOfBounds("This amount buys less than one credit.")
-    line = OrderLine(1, amount_minor=amount_minor, product_id=product_id("topup", unit.name))
+    product = product_id("topup", unit.name)
+    tax = await catalog.get_tax(conn, "topup", unit.name)
+    line = OrderLine(1, amount_minor=amount_minor, product_id=product, tax=tax)
     return Priced(
         name=unit.label,
         unit=unit.name,
@@ -214,4 +254,5 @@ async def _price_topup(
         currency=currency,
         capture_method="manual" if order.capture_method == "manual" else "automatic",
         lines=(line,),
+        product=product,
     )

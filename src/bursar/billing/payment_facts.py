@@ -82,7 +82,7 @@ class Row:
             return None
         lines = tuple(Line(*line) for line in known["lines"])
         sums = {name: known[name] for name in known if name.endswith("_minor")}
-        return Totals(lines, **sums)
+        return Totals(lines, **sums, discounts=tuple(known.get("discounts", ())))
 
 
 def public_status(state: str, *, captured: int, refunded: int, disputed: int) -> str:
@@ -228,7 +228,7 @@ def mismatch(row: Row) -> str | None:
         return f"bought {bought}, asked was {wanted}"
     if totals.subtotal_minor != asked["subtotal_minor"]:
         return f"subtotal {totals.subtotal_minor}, asked was {asked['subtotal_minor']}"
-    if totals.discount_minor != asked["discount_minor"]:
+    if not _knows_discount(asked, totals):
         return f"discount {totals.discount_minor}, known was {asked['discount_minor']}"
     due = totals.subtotal_minor - totals.discount_minor + totals.tax_added_minor
     if totals.total_minor != due:
@@ -236,6 +236,16 @@ def mismatch(row: Row) -> str | None:
     if row.captured_minor < totals.total_minor and asked["capture_method"] != "manual":
         return f"captured {row.captured_minor} of {totals.total_minor}"
     return None
+
+
+def _knows_discount(asked: Mapping[str, Any], totals: Totals) -> bool:
+    """Whether a discount is what was asked, or of a coupon that was, or of a code that the buyer
+    could type. The provider names what it is of; a price that a person lowered has no name."""
+    if totals.discount_minor == asked["discount_minor"]:
+        return True
+    if asked.get("coupon"):
+        return asked["coupon"] in totals.discounts
+    return bool(asked.get("promotion_codes") and totals.discounts)
 
 
 def excess_minor(row: Row) -> int:
@@ -312,6 +322,7 @@ def _merged_facts(known: Mapping[str, Any], fact: PaymentFacts) -> dict[str, Any
             "discount_minor": fact.totals.discount_minor,
             "tax_added_minor": fact.totals.tax_added_minor,
             "total_minor": fact.totals.total_minor,
+            "discounts": list(fact.totals.discounts),
         }
     if fact.currency is not None:
         # Two currencies for one payment are kept side by side, which nothing asked for matches.

@@ -18,6 +18,7 @@ from bursar.billing import (
     events,
     letters,
     merging,
+    mirror,
     pack_rights,
     payments,
     plan_terms,
@@ -118,6 +119,16 @@ async def _apply(conn: Connection, merged: Merged, *, at: datetime, of_spent: Of
     openings += [_overdrawn(sums) for sums in taken if sums.excess_minor]
     await cases.open_cases(conn, openings, at=at)
     await letters.tell(conn, events.of_payments(merged.before, taken), at=at)
+    await _look_at_discounts(conn, merged, rows, at=at)
+
+
+async def _look_at_discounts(
+    conn: Connection, merged: Merged, rows: Sequence[Row], *, at: datetime
+) -> None:
+    """Have the coupons read anew of which a use is complete: what is left of them is shown."""
+    for before, row in zip(merged.before, rows, strict=True):
+        if before.state != "completed" and row.state == "completed" and row.totals:
+            await mirror.read_used(conn, row.provider, row.totals.discounts, at=at)
 
 
 async def _reversed(conn: Connection, merged: Merged, row: Row, *, at: datetime) -> Sums:

@@ -53,6 +53,13 @@ def client_address(scope: Scope, trusted: Networks) -> str:
     return str(address)
 
 
+def is_trusted_peer(scope: Scope, trusted: Networks) -> bool:
+    """Whether the connection itself comes from a proxy that we trust."""
+    peer = scope.get("client")
+    address = _parse(peer[0]) if peer and trusted else None
+    return address is not None and _trusts(trusted, address)
+
+
 def subject(scope: Scope, trusted: Networks) -> str:
     """Whom a limit by address counts: an address, or the network that one IPv6 client has."""
     text = client_address(scope, trusted)
@@ -60,6 +67,13 @@ def subject(scope: Scope, trusted: Networks) -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
     return text
+
+
+def comes_from_proxy(scope: Scope, trusted: Networks) -> bool:
+    """Whether the peer is a proxy that we trust, so that its headers are its word."""
+    peer = scope.get("client")
+    address = _parse(peer[0]) if peer else None
+    return address is not None and _trusts(trusted, address)
 
 
 def _trusts(trusted: Networks, address: Address) -> bool:

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4, uuid5
 
 import orjson
 
+from bursar import errors
 from bursar.db.connections import Connection
 from bursar.messages.inbox import retry_seconds
 
@@ -154,15 +155,22 @@ update outbox_messages set state = 'dead', last_error = $2
 where destination = $1 and state in ('queued', 'failed')
 """
 
-LIST = """
-select id, event_id, topic, destination, customer_id, state, attempts, due_at, created_at, sent_at,
-    last_error
-from outbox_messages
+FIELDS = """id, event_id, topic, destination, customer_id, state, attempts, due_at, created_at,
+    sent_at, last_error"""
+
+GET = f"select {FIELDS} from outbox_messages where id = $1"  # noqa: S608 - a constant above
+
+GET_ID = """
+select id from outbox_messages where topic = $1 and cause = $2 and destination = $3
+"""
+
+LIST = f"""
+select {FIELDS} from outbox_messages
 where ($1::text is null or state = $1) and ($2::text is null or destination = $2)
     and ($3::bigint is null or id < $3)
 order by id desc
 limit $4
-"""
+"""  # noqa: S608 - likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +359,22 @@ async def retry_at(
 async def retry(conn: Connection, message_ids: Sequence[int]) -> int:
     """Queue messages again, whatever became of them; returns how many were."""
     return len(await conn.fetch(AGAIN, list(message_ids)))
+
+
+async def get_message(conn: Connection, message_id: int) -> Message:
+    """Raises NotFound."""
+    row = await conn.fetchrow(GET, message_id)
+    if row is None:
+        raise errors.NotFound("There is no such message.")
+    return Message(**dict(row))
+
+
+async def get_id(conn: Connection, event: Event, destination: str) -> int:
+    """The message by which a destination is told of an event. Raises NotFound."""
+    found: int | None = await conn.fetchval(GET_ID, event.topic, event.cause, destination)
+    if found is None:
+        raise errors.NotFound("There is no such message.")
+    return found
 
 
 async def bury_all(conn: Connection, destination: str, reason: str) -> None:

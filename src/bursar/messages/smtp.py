@@ -110,6 +110,7 @@ async def hand_over(
             await _written(talk, envelope)
             if not await ready():
                 raise DeliveryFailed("another sender has this letter")
+            talk.check()
     except Trouble as error:
         await _leave(talk)
         raise DeliveryFailed(f"the mail server was lost: {_words(error)}") from error
@@ -267,7 +268,8 @@ class _Talk:
 
     def check(self) -> None:
         """Raise EOFError when the other side has hung up already."""
-        if self._reader.at_eof():
+        gone = self._reader.at_eof() or self._reader.exception() is not None
+        if gone or self._writer.is_closing():
             raise EOFError("it closed the connection")
 
     async def reply(self, *, seconds: float = REPLY_SECONDS) -> Reply:

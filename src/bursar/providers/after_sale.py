@@ -78,6 +78,9 @@ class LinksAndCards(Protocol):
     async def create_link(self, order: LinkOrder) -> OpenedLink:
         """Make an address that sells one price to anybody, once for each reference."""
 
+    async def find_link(self, reference: str) -> OpenedLink | None:
+        """The address that was made under our reference, if there is one that still sells."""
+
     async def close_link(self, link_id: str) -> None:
         """Have an address sell nothing any more."""
 

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bursar_sandbox import control
+from bursar_sandbox import control, mailbox
 from bursar_sandbox.delivery import Deliverer
 from bursar_sandbox.recording import Recorder
 from bursar_sandbox.settings import Settings
@@ -103,8 +103,11 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         deliverer = Deliverer(store, recorder, settings.retry_seconds, settings.answer_seconds)
         app.state.delivery = deliverer
+        post = mailbox.Server(lambda letter: mailbox.keep(store, letter))
+        app.state.smtp_port = await post.open(settings.host, settings.smtp_port)
         tasks = [asyncio.create_task(deliverer.run()), asyncio.create_task(_tick(store))]
         yield
+        await post.close()
         for task in tasks:
             task.cancel()
         for task in tasks:
@@ -117,6 +120,7 @@ def create_app(settings: Settings) -> Starlette:
     routes: list[BaseRoute] = [
         Mount("/v1", app=api),
         *control.routes,
+        *mailbox.mailbox_routes,
         *page_routes,
         *browser_routes,
         Route("/", Front(api)),

@@ -94,7 +94,7 @@ async def test_evidence_is_kept_as_a_draft_and_submitted_once(
         assert_problem(await send(client, dispute_id, **late), 409, "dispute_closed")
     async with world.wiring.db.connection() as conn:
         logged = await audit_log.list_entries(conn, limit=10)
-    assert [entry.action for entry in logged] == [
+    assert [entry.action for entry in logged if entry.actor == "admin"] == [
         "dispute.evidence_submitted",
         "dispute.evidence_kept",
         "dispute.evidence_kept",
@@ -200,3 +200,46 @@ async def test_evidence_that_no_bank_reads_is_refused(
     for body in ({"poem": "x"}, {"customer_name": 7}, {"customer_name": "x" * 501}):
         refused = await client.post(f"{DISPUTES}/{dispute_id}/evidence", json=body)
         assert_problem(refused, 422, "validation_error")
+
+
+async def test_an_answer_that_the_provider_took_and_denied_is_found(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    payment = await disputed(world)
+    dispute_id = (await only(client))["id"]
+    faults = {"seed": 1, "api_500_after": 1, "routes": ["/v1/disputes"]}
+    async with world.http() as http:
+        try:
+            assert (await http.post("/_sandbox/faults", json=faults)).status_code == 200
+            sent = await send(client, dispute_id, customer_name="Ada", submit=True)
+        finally:
+            await http.delete("/_sandbox/faults")
+    assert sent.status_code == 200, sent.text
+    assert (sent.json()["status"], sent.json()["evidence"]) == (
+        "under_review",
+        {"customer_name": "Ada"},
+    )
+    there = await at_provider(world, payment)
+    assert there.evidence_details.submission_count == 1
+
+
+async def test_an_answer_that_never_got_there_is_sent_again(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    payment = await disputed(world)
+    dispute_id = (await only(client))["id"]
+    faults = {"seed": 1, "api_timeout": 1, "timeout_seconds": 0.2, "routes": ["/v1/disputes"]}
+    async with world.http() as http:
+        try:
+            assert (await http.post("/_sandbox/faults", json=faults)).status_code == 200
+            lost = await send(client, dispute_id, customer_name="Ada", submit=True)
+        finally:
+            await http.delete("/_sandbox/faults")
+    assert_problem(lost, 504, "provider_unknown")
+    async with world.wiring.db.transaction() as conn:
+        due = await conn.execute("update timers set due_at = now() where kind = 'dispute.answer'")
+    assert due == "UPDATE 1"
+    await world.work()
+    assert (await only(client))["status"] == "under_review"
+    there = await at_provider(world, payment)
+    assert (there.evidence.customer_name, there.evidence_details.submission_count) == ("Ada", 1)

@@ -67,9 +67,7 @@ class Orders:
 
 
 @pytest.fixture
-async def orders(
-    shop: httpx.AsyncClient, sandbox: Sandbox, admin: Person, ada: Person
-) -> Orders:
+async def orders(shop: httpx.AsyncClient, sandbox: Sandbox, admin: Person, ada: Person) -> Orders:
     return Orders(shop, sandbox, admin, ada)
 
 

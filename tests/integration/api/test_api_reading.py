@@ -246,7 +246,8 @@ async def test_price_list_is_empty_before_anything_is_sold(client: httpx.AsyncCl
 @pytest.fixture
 async def live(make_server: Callable[..., Server]) -> AsyncIterator[httpx.AsyncClient]:
     """A deployment in live mode."""
-    server = make_server(stripe_secret_key="sk_live_bursar_api_tests")
+    key = "sk_live_bursar_api_tests"
+    server = make_server(stripe_secret_key=key, trusted_proxies="127.0.0.1")
     async with httpx.AsyncClient(base_url=server.url) as client:
         yield client
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,15 +14,27 @@ import pytest
 
 from bursar import errors
 from bursar.access import audit_log
-from bursar.billing import authorizations, captures, cases, intents, lapses, order_review
+from bursar.billing import (
+    authorizations,
+    captures,
+    cases,
+    catalog_file,
+    catalog_push,
+    intents,
+    lapses,
+    order_review,
+)
 from bursar.billing.order_decisions import Decision
 from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.messages import outbox
 from bursar.providers.port import CaptureOrder, PaymentFacts, RefundFact
 from bursar.providers.stripe import Stripe
+from bursar.wiring import opened
+from bursar_sandbox.running import Sandbox
 from orders_world import ADMIN, LaterClock, advance, decide, decisions, held, tell, topics
-from worlds import World
+from stripe_schema import recorded, schema_or_skip
+from worlds import ROOT, World, settings_for, stripe_client
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -28,6 +42,22 @@ pytestmark = pytest.mark.timeout(120)
 async def ask_for_everything(world: World) -> None:
     async with world.wiring.db.transaction() as conn:
         await outbox.subscribe(conn, "host:test", ["*"], at=world.wiring.clock.now())
+
+
+@pytest.fixture
+async def clocked(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A world whose sandbox is its own, so that its clock may run ahead of everybody else's."""
+    record = tmp_path / "record.jsonl"
+    record.touch()
+    with Sandbox(home=tmp_path, record=record) as sandbox:
+        async with opened(settings_for(sandbox, database_url)) as wiring:
+            wanted = catalog_file.read(ROOT / "catalog.toml")
+            provider = wiring.provider("stripe")
+            await catalog_push.push(wiring.db, provider, wanted, clock=wiring.clock)
+            here = World(wiring, sandbox, stripe_client(sandbox))
+            yield here
+            await here.assert_audit_clean()
+    assert recorded.problems(record, schema_or_skip()) == []
 
 
 def intent_of(world: World, payment: Payment) -> Any:
@@ -346,7 +376,8 @@ async def test_after_the_keys_life_nothing_is_asked_for_again(world: World, losi
     assert intent_of(world, payment).status == "requires_capture"
 
 
-async def test_a_day_before_its_end_an_authorization_is_announced_once(world: World) -> None:
+async def test_a_day_before_its_end_an_authorization_is_announced_once(clocked: World) -> None:
+    world = clocked
     await ask_for_everything(world)
     payment = await held(world)
     await advance(world, days=5, hours=23)
@@ -362,7 +393,8 @@ async def test_a_day_before_its_end_an_authorization_is_announced_once(world: Wo
     assert [order.payment.id for order in waiting] == [payment.id]
 
 
-async def test_what_was_decided_is_announced_no_more(world: World) -> None:
+async def test_what_was_decided_is_announced_no_more(clocked: World) -> None:
+    world = clocked
     await ask_for_everything(world)
     payment = await held(world)
     await decide(world, payment, "capture")
@@ -373,8 +405,9 @@ async def test_what_was_decided_is_announced_no_more(world: World) -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_a_lapsed_authorization_is_over_and_nothing_is_charged(
-    world: World, told: bool
+    clocked: World, told: bool
 ) -> None:
+    world = clocked
     payment = await held(world)
     await advance(world, days=7, minutes=6)
     if told:
@@ -414,8 +447,9 @@ async def test_money_that_a_provider_holds_for_ever_is_a_case_in_the_end(world: 
 
 
 async def test_an_order_is_completed_when_it_is_captured_not_when_it_was_held(
-    world: World,
+    clocked: World,
 ) -> None:
+    world = clocked
     payment = await held(world)
     await advance(world, hours=5)
     await decide(world, payment, "capture")

@@ -81,3 +81,23 @@ async def test_an_address_of_two_users_is_nobodys(world: World) -> None:
         await put_user(world, user_id, "gus@example.com", verified=True)
     await tell(world, await pay_as_guest(world, await link_of(world), "gus@example.com"))
     assert [case.kind for case in await opened(world)] == ["unmatched"]
+
+
+@pytest.mark.parametrize("fault", ["api_500", "api_500_after"])
+async def test_a_link_whose_answer_was_lost_is_made_once(world: World, fault: str) -> None:
+    before = len(world.stripe.v1.payment_links.list({"limit": 100}).data)
+    faults = {"seed": 1, fault: 1, "routes": ["/v1/payment_links"]}
+    urls = []
+    async with world.http() as http:
+        try:
+            assert (await http.post("/_sandbox/faults", json=faults)).status_code == 200
+            try:
+                urls.append(await link_of(world))
+            except errors.ProviderUnknown:
+                assert fault == "api_500"
+        finally:
+            await http.delete("/_sandbox/faults")
+    urls += [await link_of(world), await link_of(world)]
+    assert len(set(urls)) == 1
+    links = world.stripe.v1.payment_links.list({"limit": 100}).data
+    assert len(links) == before + 1

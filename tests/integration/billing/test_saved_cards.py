@@ -27,9 +27,9 @@ async def known(world: World, user_id: str) -> tuple[int, str]:
     return payment.customer_id, name
 
 
-def save(world: World, name: str, token: str = "pm_card_visa") -> str:
+def save(world: World, name: str, card: str = "pm_card_visa") -> str:
     """Save a card at the provider."""
-    return world.stripe.v1.payment_methods.attach(token, {"customer": name}).id
+    return world.stripe.v1.payment_methods.attach(card, {"customer": name}).id
 
 
 async def cards(world: World, customer_id: int) -> list[Any]:

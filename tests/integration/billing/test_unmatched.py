@@ -1,4 +1,4 @@
-"""Unmatched money: given by hand or by a verified address, once; recorded where its owner is known."""
+"""Unmatched money: given once, by hand or by address; recorded where its owner is known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bursar import errors
 from bursar.access import audit_log
 from bursar.billing import cases, customers, unmatched
 from bursar.billing.cases import Case
+from disputed import FRAUDULENT
 from guests import link_of, opened, pay_as_guest, payments_of, put_user, resolve, tell
 from worlds import World
 
@@ -165,3 +166,26 @@ async def test_a_dashboards_session_of_our_price_is_credited_by_its_lines(world:
     assert (payment.kind, payment.status, payment.credits) == ("external", "completed", 24)
     assert await world.balance(customer_id) == 24
     assert await opened(world) == []
+
+
+async def test_a_guests_disputed_money_is_disputed_when_it_is_given(world: World) -> None:
+    customer_id = await put_user(world, "ada", None, verified=False)
+    url = await link_of(world)
+    await tell(world, await pay_as_guest(world, url, "gus@example.com", FRAUDULENT))
+    [case] = await opened(world)
+    await resolve(world, case, user_id="ada")
+    [payment] = await payments_of(world, customer_id)
+    assert (payment.status, payment.disputed_minor) == ("disputed", 500)
+    assert await world.balance(customer_id) == 0
+
+
+async def test_the_same_money_told_of_ten_times_at_once_is_one_payment(world: World) -> None:
+    customer_id = await put_user(world, "gus", "gus@example.com", verified=True)
+    session_id = await pay_as_guest(world, await link_of(world), "gus@example.com")
+    provider = world.wiring.provider("stripe")
+    facts = await provider.fetch_payment(
+        session_id=session_id, payment_intent_id=None, reference=None
+    )
+    await asyncio.gather(*(world.settle(facts) for _ in range(10)))
+    assert len(await payments_of(world, customer_id)) == 1
+    assert await world.balance(customer_id) == 5

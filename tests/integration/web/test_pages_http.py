@@ -25,8 +25,8 @@ def test_every_page_carries_the_policy_and_is_not_kept(bare_shop: Shop, path: st
     with bare_shop.browser("ada") as browser:
         headers = browser.get(path).headers
     policy = headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self'; ")
-    assert "base-uri 'none'; frame-ancestors 'none'" in policy
+    assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self' 'nonce-")
+    assert "base-uri 'none'; object-src 'none'; frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
@@ -58,9 +58,13 @@ def test_test_mode_is_said_first_and_live_mode_says_nothing(database_url: str) -
 
 
 def test_live_mode_carries_no_banner(database_url: str) -> None:
-    key = "sk_live_pages_of_the_shop"
-    with shop_at(database_url, stripe_secret_key=key) as shop, shop.browser() as browser:
-        text = browser.get("/pricing").text
+    live = {
+        "stripe_secret_key": "sk_live_pages_of_the_shop",
+        "public_url": "https://shop.example",
+        "trusted_proxies": "127.0.0.1",
+    }
+    with shop_at(database_url, **live) as shop, shop.browser() as browser:
+        text = browser.get("/pricing", headers={"x-forwarded-proto": "https"}).text
         assert "Test mode" not in text
         assert "4242" not in text
         assert "<title>Pricing" in text

@@ -45,7 +45,9 @@ def test_over_https_the_cookie_is_secure(database_url: str) -> None:
 
 def test_plain_http_behind_a_proxy_moves_to_https(database_url: str) -> None:
     with (
-        shop_at(database_url, public_url="https://shop.example") as shop,
+        shop_at(
+            database_url, public_url="https://shop.example", trusted_proxies="127.0.0.1"
+        ) as shop,
         shop.browser() as browser,
     ):
         headers = {"x-forwarded-proto": "http"}

@@ -56,7 +56,9 @@ INVARIANTS = (
             unit is distinct from snapshot ->> 'unit'
             or credits is distinct from (snapshot ->> 'credits')::bigint
             or currency is distinct from snapshot ->> 'currency'
-            or amount_minor is distinct from (snapshot ->> 'subtotal_minor')::bigint)
+            or amount_minor is distinct from (snapshot ->> 'subtotal_minor')::bigint
+                - case when snapshot ? 'coupon' then (snapshot ->> 'discount_minor')::bigint
+                    else 0 end)
         """,
     ),
     Invariant(

@@ -8,12 +8,13 @@ from fastapi import FastAPI
 
 from bursar.access.keys import KeyCache
 from bursar.access.limits import ProcessLimit
-from bursar.entrypoints.addresses import networks
+from bursar.entrypoints import transport
 from bursar.entrypoints.api import (
     addresses,
     admin_audit,
     admin_credits,
     admin_orders,
+    admin_outbox,
     cards,
     cases,
     checkouts,
@@ -30,11 +31,13 @@ from bursar.entrypoints.api import (
     people,
     plans,
     problems,
+    products,
     reference,
     refunds,
     teams,
     uses,
     vouchers,
+    webhook_endpoints,
     webhooks,
 )
 from bursar.entrypoints.api.metrics import Metrics
@@ -99,6 +102,7 @@ def create_app(wiring: Wiring) -> FastAPI:
         cards,
         packages,
         plans,
+        products,
         entitlements,
         people,
         teams,
@@ -106,6 +110,8 @@ def create_app(wiring: Wiring) -> FastAPI:
         admin_credits,
         admin_audit,
         admin_orders,
+        admin_outbox,
+        webhook_endpoints,
         health,
         reference,
     ):
@@ -116,7 +122,6 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.add_middleware(
         Requests,
         metrics=metrics,
-        https_only=wiring.settings.mode == "live",
-        trusted=networks(wiring.settings.trusted_proxies),
+        transport=transport.of(wiring.settings),
     )
     return app

@@ -31,6 +31,7 @@ from bursar.entrypoints.api.once import once
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.requests import CheckoutRequest
 from bursar.entrypoints.api.state import api_of
+from bursar.entrypoints.currencies import usual_currency
 from bursar.providers.port import Provider, ProviderName
 from bursar.wiring import Wiring
 
@@ -59,7 +60,7 @@ async def open_checkout(
     """Open a hosted checkout; the buyer pays at `url`."""
     wiring = api_of(request).wiring
     adapter = wiring.provider(provider)
-    order = _order(wiring, caller, body)
+    order = _order(request, wiring, caller, body)
     if key is None:
         await _count(wiring, caller)
         payment = await checkouts.open(wiring.db, adapter, order, clock=wiring.clock)
@@ -97,12 +98,10 @@ async def _count(wiring: Wiring, caller: Caller) -> None:
         await limits.take(conn, LIMIT_SCOPE, caller.user.id, limit)
 
 
-def _order(wiring: Wiring, caller: Caller, body: CheckoutRequest) -> Order:
+def _order(request: Request, wiring: Wiring, caller: Caller, body: CheckoutRequest) -> Order:
     settings = wiring.settings
     if body.plan is not None:
         raise errors.UnknownItem("There is no such plan on sale.")
-    if body.coupon is not None:
-        raise errors.UnknownItem("There is no such coupon.")
     return Order(
         customer_id=caller.customer_id,
         user=caller.user,
@@ -112,6 +111,8 @@ def _order(wiring: Wiring, caller: Caller, body: CheckoutRequest) -> Order:
         price_id=body.price_id,
         amount_minor=body.amount,
         currency=body.currency,
+        usual_currency=usual_currency(request, settings),
+        coupon=body.coupon,
         quantity=body.quantity,
         description=body.description,
         metadata=body.metadata,

@@ -11,35 +11,34 @@ import traceback
 from uuid import uuid4
 
 import structlog
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bursar.access.actors import Actor
-from bursar.entrypoints.addresses import Networks, client_address
+from bursar.entrypoints import headers as browsers
+from bursar.entrypoints.addresses import client_address
 from bursar.entrypoints.api import problems
 from bursar.entrypoints.api.bodies import Disconnected
 from bursar.entrypoints.api.metrics import Metrics
+from bursar.entrypoints.transport import IN_CLEAR, Transport
 
 log = structlog.get_logger("bursar.api")
 
-GUARDED = ("/api/", "/user/")
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class Requests:
     """The outermost layer of the app.
 
-    `https_only`: refuse what a proxy took in over plain HTTP, so that a key sent in the clear is
-    noticed at once. Pages decide for themselves: they can be redirected, a key can't be unsent.
-    `trusted`: the proxies whose word on the client's address the log believes.
+    `transport` says what becomes of requests that came in the clear, and which proxies the log
+    believes about the client's address. Every answer leaves with what a browser must be told.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, https_only: bool, trusted: Networks = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, transport: Transport) -> None:
         self._app = app
         self._metrics = metrics
-        self._https_only = https_only
-        self._trusted = trusted
+        self._transport = transport
+        self._hsts = transport.live and transport.secured
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +48,8 @@ class Requests:
         scope["bursar.request_id"] = request_id
         began = time.perf_counter()
         status = 0
-        guarded = scope["path"].startswith(GUARDED)
+        in_clear = self._transport.in_clear(scope)
+        hsts = self._hsts and not in_clear
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -57,18 +57,12 @@ class Requests:
                 status = message["status"]
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
-                if guarded:
-                    # What an account has is nobody else's to keep: no cache, no guessing of types.
-                    headers.append((b"cache-control", b"no-store"))
-                    headers.append((b"x-content-type-options", b"nosniff"))
+                browsers.complete(headers, hsts=hsts)
             await send(message)
 
         try:
-            if self._https_only and guarded and _came_in_clear(scope):
-                refusal = problems.refused(scope, problems.Refusal("https_required"))
-                await refusal(scope, receive, send_marked)
-            else:
-                await self._app(scope, receive, send_marked)
+            app = self._judged(scope) if in_clear else self._app
+            await app(scope, receive, send_marked)
         except Disconnected:
             status = status or 499
         except Exception:
@@ -85,6 +79,18 @@ class Requests:
         finally:
             self._note(scope, status, time.perf_counter() - began)
 
+    def _judged(self, scope: Scope) -> ASGIApp:
+        """Who answers a request that came in the clear."""
+        verdict = self._transport.judge(scope)
+        if verdict == "refuse":
+            return problems.refused(scope, problems.Refusal("https_required"))
+        if verdict == "redirect":
+            # Not kept: a proxy that is set up wrong for an hour must not be felt for ever.
+            kept = {"cache-control": "no-store"}
+            return RedirectResponse(self._transport.secure_url(scope), 301, kept)
+        scope[IN_CLEAR] = verdict == "page"
+        return self._app
+
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
@@ -100,7 +106,7 @@ class Requests:
             milliseconds=round(seconds * 1000, 1),
             code=scope.get("bursar.code"),
             principal=actor.principal if isinstance(actor, Actor) else None,
-            address=client_address(scope, self._trusted),
+            address=client_address(scope, self._transport.trusted),
         )
 
 
@@ -114,10 +120,3 @@ def _route(scope: Scope) -> str:
     if "route" in scope:
         return str(getattr(scope["route"], "path", "unmatched"))
     return str(getattr(scope.get("endpoint"), "__name__", "unmatched"))
-
-
-def _came_in_clear(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"x-forwarded-proto":
-            return bool(value.split(b",")[0].strip().lower() == b"http")
-    return False

@@ -15,6 +15,7 @@ from bursar.entrypoints.api.answers import PackageAnswer, PackagesAnswer, answer
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.requests import Currency
 from bursar.entrypoints.api.state import api_of
+from bursar.entrypoints.currencies import locale_of, usual_currency
 from bursar.money import format_money, price_per_credit
 from bursar.providers.port import ProviderName
 
@@ -31,7 +32,7 @@ class Asked(BaseModel):
     currency: Currency | None = None
 
 
-def _package(pack: Pack) -> PackageAnswer:
+def _package(pack: Pack, locale: str) -> PackageAnswer:
     return PackageAnswer(
         id=pack.key,
         name=pack.name,
@@ -39,7 +40,7 @@ def _package(pack: Pack) -> PackageAnswer:
         credits=pack.credits,
         amount=pack.amount_minor,
         currency=pack.currency,
-        price_formatted=format_money(pack.amount_minor, pack.currency),
+        price_formatted=format_money(pack.amount_minor, pack.currency, locale=locale),
         per_credit=price_per_credit(
             pack.amount_minor, pack.currency, pack.credits, pack.unit_decimals
         ),
@@ -47,9 +48,11 @@ def _package(pack: Pack) -> PackageAnswer:
 
 
 async def _list(request: Request, provider: str, currency: str | None) -> Response:
-    async with api_of(request).wiring.db.connection() as conn:
-        packs = await catalog.list_packs(conn, provider, currency=currency)
-    return answer(PackagesAnswer(data=[_package(pack) for pack in packs]))
+    wiring = api_of(request).wiring
+    usual, locale = usual_currency(request, wiring.settings), locale_of(request)
+    async with wiring.db.connection() as conn:
+        packs = await catalog.list_packs(conn, provider, currency=currency, usual=usual)
+    return answer(PackagesAnswer(data=[_package(pack, locale) for pack in packs]))
 
 
 @router.get("/api/credit-packages", response_model=PackagesAnswer, **OPEN)

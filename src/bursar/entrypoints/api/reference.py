@@ -23,6 +23,8 @@ from bursar.entrypoints.api import callers, problems
 
 router = APIRouter(include_in_schema=False)
 
+READ = ["GET", "HEAD"]
+
 _kinds: dict[tuple[str, str], tuple[str, ...]] = {}
 
 STYLE = """
@@ -47,21 +49,16 @@ def _page(title: str, content: str) -> Response:
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{content}</main></body></html>"
     )
-    headers = {
-        "Content-Security-Policy": POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-    }
-    return HTMLResponse(html, headers=headers)
+    return HTMLResponse(html, headers={"Content-Security-Policy": POLICY})
 
 
-@router.get("/openapi.json")
+@router.api_route("/openapi.json", methods=READ)
 async def get_openapi(request: Request) -> Response:
     """The API's description."""
     return JSONResponse(request.app.openapi())
 
 
-@router.get("/docs")
+@router.api_route("/docs", methods=READ)
 async def get_docs(request: Request) -> Response:
     """The API's description, to be read."""
     schema: dict[str, Any] = request.app.openapi()
@@ -197,7 +194,7 @@ def codes() -> dict[str, tuple[int, str]]:
     return dict(sorted(found.items()))
 
 
-@router.get(problems.DOCS)
+@router.api_route(problems.DOCS, methods=READ)
 async def get_errors() -> Response:
     """Every code, to which `type` in a problem leads."""
     lines = [

@@ -43,6 +43,7 @@ COMMANDS = (
     Command("trigger", TRY, "Make an event happen at the sandbox.", "trigger"),
     Command("listen", TRY, "Forward the sandbox's signed webhooks to a URL.", "listening"),
     Command("catalog", SELL, "What is sold: push catalog.toml, show it.", "catalog", "group"),
+    Command("sync", SELL, "Read products, prices and coupons from the provider.", "syncing"),
     Command("keys", SELL, "API keys: create, revoke, list.", "keys", "group"),
     Command(
         "import-balances",

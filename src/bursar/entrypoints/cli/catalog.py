@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bursar import config
-from bursar.billing import catalog, catalog_file, catalog_plans, catalog_push
+from bursar.billing import catalog, catalog_file, catalog_plans, catalog_push, mirror
 from bursar.billing.catalog import Pack, Unit
 from bursar.billing.catalog_plans import Plan
 from bursar.billing.rights import Right
@@ -40,9 +40,11 @@ def push(
     async def act(wiring: Wiring) -> catalog_push.Pushed:
         report = (lambda _: None) if as_json else print
         adapter = wiring.provider(provider)
-        return await catalog_push.push(
+        pushed = await catalog_push.push(
             wiring.db, adapter, wanted, clock=wiring.clock, report=report, mode=settings.mode
         )
+        await mirror.fill(wiring.db, adapter)
+        return pushed
 
     # The mode is claimed with what is stored: a push that fails binds the database to nothing.
     pushed = with_wiring(settings, act, claim=False)

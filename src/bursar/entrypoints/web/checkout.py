@@ -91,7 +91,7 @@ async def show_fragment(site: Site, request: Request) -> Response:
 
 async def _show(site: Site, request: Request, template: str) -> Response:
     provider = pricing.provider_of(site)
-    publishable_key = card_forms.require_publishable_key(site.wiring)
+    publishable_key = _publishable_key(site)
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.require(conn, request)
         wanted = _read(dict(request.query_params))
@@ -120,7 +120,7 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         "tax": format_money(0, priced.currency),
         "held": priced.capture_method == "manual",
         "publishable_key": publishable_key,
-        "provider_receipts": site.wiring.settings.receipts == "provider",
+        "provider_receipts": provider.capabilities.receipts,
         "library": _library(provider),
         "words": card_words.words(),
         "fault": _fault(begun),
@@ -134,6 +134,18 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         visitor=visitor,
         card_form=provider.capabilities.card_form_origins(),
     )
+
+
+def _publishable_key(site: Site) -> str:
+    """The key for browsers. Raises errors.NotSupported in words for buyers; the log names the
+    setting."""
+    try:
+        return card_forms.require_publishable_key(site.wiring)
+    except errors.PublishableKeyMissing as error:
+        log.warning("no_card_form", code=error.code, detail=error.detail)
+        raise errors.NotSupported(
+            "Cards can't be entered on this page for now. Choose from the price list instead."
+        ) from error
 
 
 def _begin_order(request: Request, wanted: Wanted) -> Response:
@@ -254,7 +266,7 @@ async def open_intent(site: Site, request: Request) -> Response:
 async def _open_intent(site: Site, request: Request) -> Response:
     fields = await forms.read(request)
     provider, wiring = pricing.provider_of(site), site.wiring
-    publishable_key = card_forms.require_publishable_key(wiring)
+    publishable_key = _publishable_key(site)
     async with wiring.db.connection() as conn:
         visitor = await visitors.require(conn, request)
     form_key = fields.pop("order", "")

@@ -1,12 +1,11 @@
 """Turns a template and its values into an answer that a browser may show.
 
-Owns the template environment and the security headers of every page. Knows nothing of money: what
-a page says comes in as words.
+Owns the template environment. Knows nothing of money: what a page says comes in as words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bursar.config import origin_of
+from bursar.entrypoints import headers
+from bursar.entrypoints.headers import Origins
 from bursar.entrypoints.mounted import links_under
 from bursar.entrypoints.web import assets
 from bursar.entrypoints.web.assets import Assets
@@ -70,41 +70,20 @@ def render(
     visitor: Visitor | None,
     status: int = 200,
     ways_out: Iterable[str] = (),
-    card_form: Mapping[str, Iterable[str]] | None = None,
+    card_form: Origins | None = None,
 ) -> Response:
     """A page under our policy; `ways_out` are the origins where its forms may end; `card_form`
     those that a page with the provider's card form needs, by directive.
-
-    Whatever belongs to somebody is not kept by any cache.
     """
+    nonce = headers.new_nonce()
     html = site.templates.get_template(template).render(
         **values,
         path=request.url.path,
         scheme=scheme_of(request),
         visitor=visitor,
         here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        nonce=nonce,
     )
-    headers = {
-        "content-security-policy": _policy(ways_out, card_form or {}),
-        "cache-control": "no-store",
-        "referrer-policy": "same-origin",
-        "x-content-type-options": "nosniff",
-        "cross-origin-opener-policy": "same-origin",
-    }
+    told = headers.of_page(nonce, ways_out=ways_out, card_form=card_form)
     html = links_under(site.wiring.settings.base_path, html)
-    return Response(html, status_code=status, media_type="text/html", headers=headers)
-
-
-def _policy(ways_out: Iterable[str], card_form: Mapping[str, Iterable[str]]) -> str:
-    """The form's redirect leads to the provider, and browsers hold it to `form-action` as well."""
-    targets = " ".join(dict.fromkeys(["'self'", *map(origin_of, ways_out)]))
-    scripts, frames, calls = (
-        " ".join(["'self'", *card_form.get(directive, ())])
-        for directive in ("script-src", "frame-src", "connect-src")
-    )
-    framed = f"frame-src {frames}; " if card_form else ""
-    return (
-        f"default-src 'none'; style-src 'self'; script-src {scripts}; img-src 'self' data:; "
-        f"{framed}connect-src {calls}; form-action {targets}; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    )
+    return Response(html, status_code=status, media_type="text/html", headers=told)

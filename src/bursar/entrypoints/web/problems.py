@@ -17,8 +17,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from bursar import errors
-from bursar.entrypoints.web import pages
+from bursar.entrypoints.transport import IN_CLEAR
+from bursar.entrypoints.web import pages, visitors
 from bursar.entrypoints.web.pages import Site
+from bursar.entrypoints.web.visitors import Visitor
 
 log = structlog.get_logger("bursar.web")
 
@@ -104,7 +106,31 @@ def sign_in_first(request: Request) -> Response:
     return RedirectResponse(f"/sign-in?{urlencode(query)}", 303, {"cache-control": "no-store"})
 
 
-def failed(site: Site, request: Request, error: errors.Error) -> Response:
+async def seen(site: Site, request: Request, error: errors.Error | None = None) -> Visitor | None:
+    """Who is to see a refusal, so that its page looks signed in to who is.
+
+    None where something of ours failed: the database may be it. Whatever goes wrong in looking
+    must not hide the refusal.
+    """
+    if error is not None and problem_of(error).status >= 500:
+        return None
+    if visitors.SESSION_COOKIE not in request.cookies or request.scope.get(IN_CLEAR):
+        return None
+    try:
+        async with site.wiring.db.connection() as conn:
+            return await visitors.find(conn, request)
+    except Exception:
+        log.warning(
+            "visitor not found out",
+            request_id=request_id_of(request),
+            traceback=traceback.format_exc(),
+        )
+        return None
+
+
+def failed(
+    site: Site, request: Request, error: errors.Error, visitor: Visitor | None = None
+) -> Response:
     """The page for an error of ours."""
     if isinstance(error, errors.Unauthenticated):
         return sign_in_first(request)
@@ -113,7 +139,8 @@ def failed(site: Site, request: Request, error: errors.Error) -> Response:
         log.warning(
             "failed", code=error.code, detail=error.detail, request_id=request_id_of(request)
         )
-    response = show(site, request, problem, error.detail if problem.says_detail else "")
+    detail = error.detail if problem.says_detail else ""
+    response = show(site, request, problem, detail, visitor=visitor)
     if isinstance(error, errors.Throttled):
         response.headers["retry-after"] = str(error.retry_after_seconds)
     elif problem.status == 503:
@@ -122,11 +149,16 @@ def failed(site: Site, request: Request, error: errors.Error) -> Response:
 
 
 def refused(
-    site: Site, request: Request, status: int, headers: Mapping[str, str] | None = None
+    site: Site,
+    request: Request,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    *,
+    visitor: Visitor | None = None,
 ) -> Response:
     """The page for what HTTP's own rules refuse."""
     problem = PLAIN.get(status) or Problem(status, "This can't be done", "Nothing was changed.")
-    response = show(site, request, problem)
+    response = show(site, request, problem, visitor=visitor)
     response.headers.update(headers or {})
     return response
 
@@ -139,7 +171,14 @@ def crashed(site: Site, request: Request) -> Response:
     return show(site, request, UNFORESEEN)
 
 
-def show(site: Site, request: Request, problem: Problem, detail: str = "") -> Response:
+def show(
+    site: Site,
+    request: Request,
+    problem: Problem,
+    detail: str = "",
+    *,
+    visitor: Visitor | None = None,
+) -> Response:
     """A problem as a page. It asks nothing of the database, which may be what failed."""
     values: dict[str, object] = {
         "problem": problem,
@@ -148,7 +187,8 @@ def show(site: Site, request: Request, problem: Problem, detail: str = "") -> Re
         # A page that was asked for can be asked for again; a form goes back to the prices.
         "again": problem.status >= 500 and request.method in ("GET", "HEAD"),
     }
-    return pages.render(site, request, "problem.html", values, visitor=None, status=problem.status)
+    status = problem.status
+    return pages.render(site, request, "problem.html", values, visitor=visitor, status=status)
 
 
 def request_id_of(request: Request) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from bursar import errors
+from bursar.entrypoints.transport import IN_CLEAR
 from bursar.entrypoints.web import (
     account,
     admin,
@@ -94,33 +95,25 @@ async def _to_prices(site: Site, request: Request) -> Response:
 
 def _endpoint(site: Site, view: View) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        if moved := _to_https(site, request):
-            return moved
         try:
+            if request.scope.get(IN_CLEAR):
+                raise errors.Denied("Open this page over HTTPS.")
             if request.method == "POST":
                 forms.check_origin(request, site.own_url)
             return await view(site, request)
         except errors.Error as error:
-            return problems.failed(site, request, error)
+            visitor = await problems.seen(site, request, error)
+            return problems.failed(site, request, error, visitor)
         except HTTPException as refusal:
-            return problems.refused(site, request, refusal.status_code, refusal.headers)
+            visitor = await problems.seen(site, request)
+            status, headers = refusal.status_code, refusal.headers
+            return problems.refused(site, request, status, headers, visitor=visitor)
         except ClientDisconnect:
             raise
         except Exception:
             return problems.crashed(site, request)
 
     return answer
-
-
-def _to_https(site: Site, request: Request) -> Response | None:
-    """The same page over HTTPS, when a proxy says that it was asked for in the clear."""
-    came_by = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    if came_by != "http" or not site.own_url.startswith("https://"):
-        return None
-    if request.method not in ("GET", "HEAD"):
-        return problems.failed(site, request, errors.Denied("Open this page over HTTPS."))
-    query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"{site.own_url}{request.url.path}{query}", 301)
 
 
 class Page(Route):
@@ -157,9 +150,7 @@ class Elsewhere(BaseRoute):
         for route in self._served:
             if isinstance(route, Route) and route.matches(scope)[0] is Match.PARTIAL:
                 methods |= route.methods or set()
-        if methods:
-            allow = {"allow": ", ".join(sorted(methods))}
-            response = problems.refused(self._site, request, 405, allow)
-        else:
-            response = problems.refused(self._site, request, 404)
+        visitor = await problems.seen(self._site, request)
+        status, allow = (405, {"allow": ", ".join(sorted(methods))}) if methods else (404, None)
+        response = problems.refused(self._site, request, status, allow, visitor=visitor)
         await response(scope, receive, send)

@@ -45,9 +45,7 @@ def _intent(call: Call) -> dict[str, Any]:
     secret = call.params.text("client_secret")
     if secret is None:
         raise missing_parameter("client_secret")
-    intent = records.get(
-        call.tx, "payment_intent", call.ids[0], param="intent", in_path=True
-    )
+    intent = records.get(call.tx, "payment_intent", call.ids[0], param="intent", in_path=True)
     if not hmac.compare_digest(secret.encode(), intent["client_secret"].encode()):
         raise StripeError(
             "The client_secret provided does not match the client_secret associated with the "

@@ -75,6 +75,7 @@ def _tell(demo: Demo) -> None:
         ("Orders to review", f"{settings.own_url}/sign-in?token={kept.admin_link_token}"),
         ("API", f"{settings.own_url}/docs"),
         ("Stripe, played", settings.stripe_base),
+        ("Mail that went out", f"{settings.stripe_base}/_sandbox/mail"),
         ("Key of the user", f"{kept.user_key}   ({seeding.USER_ID})"),
         ("Key of your app", kept.service_key),
         ("Key of an admin", kept.admin_key),
@@ -82,5 +83,5 @@ def _tell(demo: Demo) -> None:
     )
     console.print("\n[bold]Bursar is up, with play money.[/] Ctrl-C stops it.\n")
     for name, value in lines:
-        console.print(f"  [bold]{name:<17}[/]{value}", highlight=False)
+        console.print(f"  [bold]{name:<20}[/]{value}", highlight=False)
     console.print(f"\nAll of this stands in {settings.home / 'demo.json'} while it is up.")

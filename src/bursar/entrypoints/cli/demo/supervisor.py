@@ -163,6 +163,7 @@ def _server(settings: Settings, place: Place) -> Iterator[Child]:
         "STRIPE_WEBHOOK_SECRET": ",".join(settings.stripe_webhook_secrets),
         "STRIPE_API_BASE": settings.stripe_base,
     }
+    environment |= _mail(settings)
     with children.running(
         "server",
         [sys.executable, "-m", "bursar.entrypoints.cli", "serve"],
@@ -172,6 +173,20 @@ def _server(settings: Settings, place: Place) -> Iterator[Child]:
     ) as child:
         _wait_for_answer(f"{local_url(settings)}/readyz", child)
         yield child
+
+
+def _mail(settings: Settings) -> dict[str, str]:
+    """The server's settings of mail: letters go to the sandbox's mailbox, whatever the environment
+    says."""
+    url = f"{settings.stripe_base}/_sandbox/mail"
+    with httpx2.Client(timeout=10) as client:
+        found = client.get(url, headers={"accept": "application/json"}).json()
+    return {
+        "BURSAR_SMTP_URL": found["smtp"],
+        "BURSAR_MAIL_FROM": "shop@demo.invalid",
+        "BURSAR_OPERATOR_EMAIL": "operator@demo.invalid",
+        "BURSAR_RECEIPTS": "bursar",
+    }
 
 
 def _wait_for_answer(url: str, child: Child) -> None:

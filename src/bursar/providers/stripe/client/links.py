@@ -27,6 +27,15 @@ class Links(calls.Caller):
         )
         return OpenedLink(link.id, link.url)
 
+    async def find_link(self, reference: str) -> OpenedLink | None:
+        listed = await calls.call(
+            self._client.v1.payment_links.list_async({"active": True, "limit": 100})
+        )
+        for link in listed.data:
+            if (link.to_dict().get("metadata") or {}).get(REFERENCE) == reference:
+                return OpenedLink(link.id, link.url)
+        return None
+
     async def close_link(self, link_id: str) -> None:
         # One that is not there sells nothing already (a sandbox was reset, say).
         with contextlib.suppress(calls.NoSuchObject):

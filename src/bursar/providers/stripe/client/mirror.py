@@ -32,9 +32,7 @@ class Mirror(calls.Caller):
             ("coupon", v1.coupons.list_async, COUPON_PARTS),
             ("promotion_code", v1.promotion_codes.list_async, ()),
         ]
-        return [
-            fact for kind, page, parts in listed for fact in await _read_all(kind, page, parts)
-        ]
+        return [fact for kind, page, parts in listed for fact in await _read_all(kind, page, parts)]
 
     async def fetch_catalog(self, kind: Kind, thing_id: str) -> CatalogFact:
         v1 = self._client.v1

@@ -84,8 +84,9 @@ def answers(disputes: list[Object], at: datetime) -> list[Facts]:
 def evidence_of(said: Mapping[str, str]) -> dict[str, str]:
     """Evidence in Stripe's words. A receipt goes with the rest, which Stripe takes as a text."""
     told = {EVIDENCE[name]: text for name, text in said.items() if name in EVIDENCE}
-    if receipt := said.get("receipt"):
-        parts = [told.get("uncategorized_text", ""), f"Receipt:\n{receipt}"]
+    if "receipt" in said:
+        receipt = f"Receipt:\n{said['receipt']}" if said["receipt"] else ""
+        parts = [told.get("uncategorized_text", ""), receipt]
         told["uncategorized_text"] = "\n\n".join(part for part in parts if part)
     return told
 

@@ -118,7 +118,7 @@ def _tax_on_top(item: Object) -> int:
     """
     tax = fields.minor(item.get("amount_tax") or 0)
     behavior = fields.part(item, "price").get("tax_behavior")
-    if behavior in ("exclusive", "inclusive"):
+    if tax == 0 or behavior in ("exclusive", "inclusive"):
         return tax if behavior == "exclusive" else 0
     discount = fields.minor(item.get("amount_discount") or 0)
     held = fields.minor(item.get("amount_subtotal")) - discount

@@ -81,15 +81,20 @@ function visibleFault(found) {
   return first;
 }
 
-function changed(forced) {
+// How the fields stand, as the page around hears of it.
+function state(forced) {
   const found = faults();
-  const event = {
+  return {
     brand: brandOf(digitsIn(number.value)),
     complete: [...found.values()].every((one) => one === null),
     empty: FIELDS.every((field) => !field.value),
     error: forced ?? visibleFault(found),
     value: { postalCode: postal.value.trim() },
   };
+}
+
+function changed(forced) {
+  const event = state(forced);
   const now = JSON.stringify(event);
   if (now === shown) return;
   shown = now;
@@ -218,7 +223,7 @@ function hear(event) {
     dress(said.options);
     measure();
     if (!shown) {
-      changed();
+      shown = JSON.stringify(state());
       say({ type: "event", name: "ready", event: {} });
     }
   } else if (said.type === "ask" && said.what in ACTS) answer(said);

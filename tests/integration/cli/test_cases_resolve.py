@@ -1,0 +1,77 @@
+"""`bursar cases resolve`: money given and cases noted, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from bursar.billing import cases, catalog_file, catalog_push, customers
+from bursar.billing.cases import Opening
+from bursar.db import open_pool
+from bursar.wiring import opened
+from bursar_sandbox.running import Sandbox
+from guests import link_of, pay_as_guest, tell
+from worlds import ROOT, SECRET_KEY, WEBHOOK_SECRET, World, settings_for, stripe_client
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def guest(
+    bare: Command, sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest's money in a case, and somebody to whom it can be given."""
+
+    async def prepare() -> None:
+        async with opened(settings_for(sandbox, database_url)) as wiring:
+            wanted = catalog_file.read(ROOT / "catalog.toml")
+            await catalog_push.push(
+                wiring.db, wiring.provider("stripe"), wanted, clock=wiring.clock
+            )
+            world = World(wiring, sandbox, stripe_client(sandbox))
+            async with wiring.db.transaction() as conn:
+                await customers.ensure_user(conn, "ada", at=wiring.clock.now())
+            await tell(world, await pay_as_guest(world, await link_of(world), "gus@example.com"))
+
+    asyncio.run(prepare())
+    monkeypatch.setenv("BURSAR_SANDBOX", "1")
+    monkeypatch.setenv("STRIPE_API_BASE", sandbox.base_url)
+    monkeypatch.setenv("STRIPE_SECRET_KEY", SECRET_KEY)
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET)
+
+
+@pytest.mark.usefixtures("guest")
+def test_a_case_is_given_to_a_user_once(bursar: Command) -> None:
+    code, out, err = bursar("cases", "resolve", "1", "--user", "ada", "--note", "asked", "--json")
+    assert code == 0, err
+    done = json.loads(out)
+    assert (done["state"], done["resolution"]) == ("resolved", "Given to user ada. asked")
+    assert done["payment_id"]
+    code, _, err = bursar("cases", "resolve", "1", "--user", "ada")
+    assert code == 1
+    assert "case_resolved" in err
+
+
+def test_a_note_needs_no_provider(bursar: Command, database_url: str) -> None:
+    async def plant() -> None:
+        async with await open_pool(database_url) as db, db.transaction() as conn:
+            opening = Opening(kind="dead", reference="message:1", summary="Gone.")
+            await cases.open_cases(conn, [opening], at=datetime.now(UTC))
+
+    asyncio.run(plant())
+    code, _, err = bursar("cases", "resolve", "1", "--note", "Looked at.")
+    assert code == 0, err
+    assert json.loads(bursar("cases", "list", "--json")[1])["data"] == []
+
+
+@pytest.mark.parametrize("words", [(), ("--user", "ada", "--customer", "1")])
+def test_a_resolution_that_says_nothing_or_two_things_is_wrong_usage(
+    bursar: Command, words: tuple[str, ...]
+) -> None:
+    code, _, err = bursar("cases", "resolve", "1", *words)
+    assert code == 2
+    assert "--user U and --customer C" in err
