@@ -19,6 +19,7 @@ import orjson
 
 from bursar_sandbox.recording import Recorder
 from bursar_sandbox.store import Store
+from bursar_sandbox.stripe import legacy
 
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 _LONGEST_SLEEP = 3600.0
@@ -131,7 +132,8 @@ class Deliverer:
     def _next(self, endpoint_id: str) -> Delivery | None:
         row = self._store.read(
             "SELECT d.id, d.event_id, d.attempts, w.body ->> '$.url', w.private ->> '$.secret',"
-            " e.body, EXISTS (SELECT 1 FROM forgeries f WHERE f.delivery_id = d.id)"
+            " e.body, EXISTS (SELECT 1 FROM forgeries f WHERE f.delivery_id = d.id),"
+            " w.body ->> '$.api_version'"
             " FROM deliveries d JOIN objects w ON w.id = d.endpoint_id"
             " JOIN objects e ON e.id = d.event_id"
             " WHERE d.endpoint_id = ? AND d.state = 'pending' AND d.next_at <= ?"
@@ -140,7 +142,8 @@ class Deliverer:
         ).fetchone()
         if row is None:
             return None
-        body = orjson.dumps(orjson.loads(row[5]), option=orjson.OPT_INDENT_2)
+        event = legacy.told(self._store, orjson.loads(row[5]), row[7])
+        body = orjson.dumps(event, option=orjson.OPT_INDENT_2)
         # A forged webhook is right the next time, as if somebody else had sent the first.
         forged = bool(row[6]) and row[2] == 0
         return Delivery(row[0], row[1], row[3], row[4], body, row[2], forged)

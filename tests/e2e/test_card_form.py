@@ -219,7 +219,11 @@ async def test_what_is_missing_or_wrong_is_said_at_its_field(shop: Shop) -> None
     await page.locator(shop.pay_button).click()
     problem = page.locator("[data-problem]")
     await expect(problem.get_by_role("link")).to_have_text(
-        ["Enter your e-mail address, like name@example.com", "Enter the name on the card"]
+        [
+            "Enter your e-mail address, like name@example.com",
+            "Check the card number, the expiry date and the security code",
+            "Enter the name on the card",
+        ]
     )
     await expect(page.locator("#pay-email")).to_have_attribute("aria-invalid", "true")
     await problem.get_by_role("link").first.click()
@@ -238,7 +242,7 @@ async def test_what_is_missing_or_wrong_is_said_at_its_field(shop: Shop) -> None
     await expect(page.locator("#pay-card-fault")).to_contain_text("Security code is incomplete")
     await shop.fill(GOOD)
     await expect(page.locator("#pay-card-fault")).to_be_hidden()
-    assert not any(address.endswith("/confirm") for address, _ in shop.requests)
+    assert not any(address.endswith(("/intent", "/confirm")) for address, _ in shop.requests)
 
 
 async def test_two_presses_are_one_payment(shop: Shop) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import smtplib
 import socket
+import tempfile
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,6 +20,7 @@ from bursar.entrypoints.letters import buyers, rendering
 from bursar.entrypoints.letters.letter import Matter
 from bursar.entrypoints.letters.rendering import Letterhead
 from bursar_sandbox.running import Sandbox
+from e2e.test_demo import Demo, wait_for
 from e2e.test_pages_look import ARGUMENTS, FAINT
 from letter_box import NOW
 
@@ -131,6 +135,7 @@ def test_letters_can_be_read_at_any_width(
     assert page.evaluate(FAINT) == []
     page.get_by_role("link", name="Your receipt from Acme Tools: $12,345.00").click()
     expect(page.get_by_role("heading", name="As plain text")).to_be_visible()
+    page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(FAINT) == []
     frame = page.frame_locator("iframe")
@@ -159,3 +164,44 @@ def test_a_letter_of_anybody_can_run_and_fetch_nothing(box: Sandbox, page: Page)
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    # Not pytest's own folder, which other users can't enter: as root PostgreSQL runs as one.
+    with tempfile.TemporaryDirectory(prefix="bursar-mail-") as folder:
+        Path(folder).chmod(0o711)
+        made = Demo(Path(folder) / "home")
+        yield made
+        if made.process is not None and made.process.poll() is None:
+            made.end(signal.SIGTERM)
+
+
+def test_the_demo_sends_its_letters_to_its_mailbox(demo: Demo) -> None:
+    facts = demo.start()
+    kept = json.loads((demo.home / "demo-kept.json").read_text())
+    opened = httpx2.post(
+        f"{facts['server']}/api/stripe/checkout-session",
+        json={"package": "starter"},
+        headers={"Authorization": f"Bearer {facts['user_key']}", "Idempotency-Key": "one"},
+        timeout=30,
+    )
+    session = opened.json()["session_id"]
+    with httpx2.Client(
+        base_url=facts["stripe"], headers={"Authorization": f"Bearer {kept['secret_key']}"}
+    ) as provider:
+        method = provider.post(
+            "/v1/payment_methods", data={"type": "card", "card[token]": "tok_visa"}
+        ).json()["id"]
+        page = f"/v1/payment_pages/{session}/confirm"
+        assert provider.post(page, data={"payment_method": method}).status_code == 200
+
+        def letters() -> list[dict[str, Any]]:
+            box = provider.get("/_sandbox/mail", headers={"accept": "application/json"})
+            found: list[dict[str, Any]] = box.json()["data"]
+            return found
+
+        wait_for(lambda: bool(letters()), 30)
+        [letter] = letters()
+    assert letter["recipients"] == ["ada@example.com"]
+    assert letter["subject"] == "[Test] Your receipt from Acme Tools: $5.00"

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-STEPS = 12
+STEPS = 14
 USERS = ("ada", "bob")
 STRANGER = "gus"
 PACK_MINOR, PACK_CREDITS = 1000, 333
@@ -156,19 +156,20 @@ class Step:
 
 
 Drawn = Step | None
+# Few purchases of which much becomes: what goes back matters most.
 KINDS = {
-    "buy": 4,
+    "buy": 2,
     "order": 2,
     "link": 2,
     "verify": 1,
     "resolve": 2,
-    "capture": 3,
+    "capture": 5,
     "cancel": 1,
-    "refund": 4,
+    "refund": 7,
     "dispute": 3,
-    "inquiry": 2,
-    "decide": 4,
-    "use": 2,
+    "inquiry": 5,
+    "decide": 6,
+    "use": 3,
 }
 
 
@@ -187,7 +188,7 @@ class Plan:
 
     def buy(self) -> Step:
         """Bought in the shop and taken at once: a free amount or packs, perhaps with a coupon."""
-        way = self.chance.choice(("", "", "some off", "all off"))
+        way = self.chance.choice(("", "", "", "some off", "some off", "all off"))
         return self._ask("buy", way)
 
     def order(self) -> Step:
@@ -259,9 +260,12 @@ class Plan:
         return Step("cancel", index=index, way=self._way())
 
     def refund(self) -> Drawn:
+        asked_about = self._pick(lambda b: b.left > 0 and b.asking == "inquiry")
         index = self._pick(lambda b: b.left > 0 and not b.contested)
         if index is None:
             return None
+        if asked_about is not None and self.chance.random() < 0.7:
+            index = asked_about
         bought = self.model.bought[index]
         amount = self.chance.randrange(1, bought.left + 1)
         bought.refunded += amount
@@ -294,7 +298,7 @@ class Plan:
             return None
         bought = self.model.bought[index]
         if bought.asking == "inquiry":
-            way = self.chance.choice(("lost", "escalated") if bought.escalates else ("lost",))
+            way = "escalated" if bought.escalates and self.chance.random() < 0.7 else "lost"
         else:
             way = self.chance.choice(("won", "lost", "accept") if bought.owner else ("won", "lost"))
         if way == "escalated":

@@ -53,6 +53,9 @@ def _line_problems(line: str, schema: Schema) -> list[str]:
 def _webhook_faults(body: object, schema: Schema) -> list[str]:
     if not isinstance(body, dict) or body.get("object") != "event":
         return ["the body is not an event"]
+    if str(body.get("api_version")) < schema.api_version:
+        # An endpoint pinned to an older version gets older shapes, of which no types are at hand.
+        return []
     return check(body, schema)
 
 

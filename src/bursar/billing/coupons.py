@@ -68,7 +68,17 @@ class Coupon:
         if self.percent_off is not None:
             return f"{self.percent_off:f}\N{NO-BREAK SPACE}% off"
         named = sorted(self.amounts.items(), key=lambda amount: (amount[0] != "usd", amount))
-        return " or ".join(format_money(amount, currency) for currency, amount in named) + " off"
+        return _in_words(named)
+
+    def effect_in(self, currency: str) -> str:
+        """The same for one currency."""
+        if self.percent_off is not None or currency not in self.amounts:
+            return self.effect()
+        return _in_words([(currency, self.amounts[currency])])
+
+
+def _in_words(amounts: Sequence[tuple[str, int]]) -> str:
+    return " or ".join(format_money(amount, currency) for currency, amount in amounts) + " off"
 
 
 async def find(db: Database, provider: Provider, code: str, *, at: datetime) -> Coupon:

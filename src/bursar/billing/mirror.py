@@ -18,7 +18,7 @@ from asyncpg import Record
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
-from bursar.db.tags import announce
+from bursar.db.tags import TagCache, announce
 from bursar.messages import timers
 from bursar.providers.mirrored import CatalogFact, Kind
 from bursar.providers.port import Provider
@@ -212,6 +212,16 @@ async def list_things(
 ) -> list[Thing]:
     """Everything of these kinds that the provider has, by kind and id."""
     return [_thing(row) for row in await conn.fetch(ALIVE, provider, list(kinds))]
+
+
+async def list_cached(db: Database, tags: TagCache, provider: str) -> list[Thing]:
+    """Everything that the provider has, from memory while nothing changed."""
+
+    async def load() -> list[Thing]:
+        async with db.connection() as conn:
+            return await list_things(conn, provider)
+
+    return await tags.get(TAG, provider, load)
 
 
 async def _versions(

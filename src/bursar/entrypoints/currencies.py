@@ -21,7 +21,8 @@ LANGUAGES_MAX = 10
 
 _COUNTRY = re.compile("[A-Za-z]{2}", re.ASCII)
 _LANGUAGE = re.compile(
-    r"\s*([A-Za-z]{2,3})(?:-([A-Za-z]{4}))?(?:-([A-Za-z]{2}))?\s*(?:;\s*q=([01](?:\.[0-9]{1,3})?))?\s*",
+    r"\s*([A-Za-z]{2,3})(?:-([A-Za-z]{4}))?(?:-([A-Za-z]{2}))?"
+    r"\s*(?:;\s*q=([01](?:\.[0-9]{1,3})?))?\s*",
     re.ASCII,
 )
 

@@ -30,8 +30,8 @@ ALWAYS: tuple[Header, ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-"""What every answer says unless it says something else of the same name. Only what is written so may
-be kept by a cache: most of what we say is somebody's own."""
+"""What every answer says unless it says something else of the same name. A cache keeps only what
+says that it may: most of our answers are somebody's own."""
 
 
 def new_nonce() -> str:

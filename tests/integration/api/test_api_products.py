@@ -123,7 +123,7 @@ async def test_a_coupon_over_http_lowers_the_amount_and_is_used_up_in_the_end(
         {
             "percent_off": 15,
             "duration": "once",
-            "applies_to": {"products": ["bursar_pack_pro"]},
+            "applies_to": {"products": ["bursar_pack_basic"]},
         }
     )
     wanted = {"package": "starter", "coupon": other.id}

@@ -81,8 +81,9 @@ end $$;
 --   subscription           into the plan's credits, without an end
 --
 -- p_stripe_payment_id is the cause: one payment adds once for each type, to one user and with one
--- amount, however often and by however many it is told. A payment that Bursar knows as its own brings
--- its credits by Bursar's webhook, now or later, and adds no purchase here. Without an id every call counts.
+-- amount, however often and by however many it is told. A payment that Bursar knows as its own
+-- brings its credits by Bursar's webhook, now or later, and adds no purchase here. Without an id
+-- every call counts.
 create or replace function add_credits(
     p_user_id text, p_amount bigint, p_type text, p_stripe_payment_id text default null
 ) returns bigint
@@ -136,5 +137,6 @@ begin
     return ledger_spendable(moment, customer, chosen);
 end $$;
 
-revoke execute on function credits_check_user, credits_check_amount, credits_check_isolation, credits_default_unit,
+revoke execute on function credits_check_user, credits_check_amount, credits_check_isolation,
+    credits_default_unit,
     credits_customer, add_credits(text, bigint, text, text) from public;

@@ -114,7 +114,8 @@ INVARIANTS = (
             sum(e.amount) filter (where p.reverses is null)
         from ledger_postings p
         join ledger_entries e on e.customer_id = p.customer_id and e.posting_id = p.id
-        join ledger_accounts a on a.id = e.account_id and a.pool not in ('house', 'debt', 'forgiven')
+        join ledger_accounts a on a.id = e.account_id
+            and a.pool not in ('house', 'debt', 'forgiven')
         where p.type = 'usage'
         group by p.customer_id, coalesce(p.reverses, p.id), e.account_id
         having sum(e.amount) > 0

@@ -52,7 +52,7 @@ INVARIANTS = (
         """
         select customer_id, id as payment_id, credits, amount_minor, currency, unit, snapshot
         from payments
-        where kind = 'checkout' and (
+        where kind in ('checkout', 'intent') and (
             unit is distinct from snapshot ->> 'unit'
             or credits is distinct from (snapshot ->> 'credits')::bigint
             or currency is distinct from snapshot ->> 'currency'

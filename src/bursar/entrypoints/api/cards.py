@@ -85,7 +85,7 @@ async def remove_card(request: Request, card_id: str, caller: Payer) -> Response
 @router.post(
     "/api/payment-methods/{card_id}/default",
     response_model=CardAnswer,
-    **described(acting=True, idempotent=True, refusals=(409, 502, 504)),
+    **described(acting=True, idempotent=True, refusals=(400, 409, 502, 504)),
 )
 async def make_default(
     request: Request,

@@ -147,7 +147,7 @@ async def add_evidence(
 @router.post(
     "/api/admin/disputes/{dispute_id}/accept",
     response_model=DisputeAnswer,
-    **described(idempotent=True, refusals=(404, 409, 422, 502, 504)),
+    **described(idempotent=True, refusals=(400, 404, 409, 422, 502, 504)),
 )
 async def accept_dispute(
     request: Request, dispute_id: str, actor: Admin, key: ClientKey

@@ -23,7 +23,6 @@ from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.state import api_of
 from bursar.entrypoints.currencies import locale_of
 from bursar.money import format_money
-from bursar.wiring import Wiring
 
 _COUNT = re.compile("[0-9]{1,15}", re.ASCII)
 
@@ -77,7 +76,8 @@ class ProductsAnswer(Answer):
 async def list_products(request: Request) -> Response:
     """List products, prices and codes at the provider that this deployment uses first."""
     wiring = api_of(request).wiring
-    things = await _things(wiring, next(iter(wiring.providers), ""))
+    provider = next(iter(wiring.providers), "")
+    things = await mirror.list_cached(wiring.db, wiring.tags, provider)
     shown = coupons.shown(things, at=wiring.clock.now())
     prices: dict[str, list[Thing]] = {}
     for thing in things:
@@ -90,14 +90,6 @@ async def list_products(request: Request) -> Response:
         if thing.kind == "product" and thing.body["active"]
     ]
     return answer(ProductsAnswer(data=products))
-
-
-async def _things(wiring: Wiring, provider: str) -> list[Thing]:
-    async def load() -> list[Thing]:
-        async with wiring.db.connection() as conn:
-            return await mirror.list_things(conn, provider)
-
-    return await wiring.tags.get(mirror.TAG, provider, load)
 
 
 def _product(

@@ -18,7 +18,7 @@ def run(
     provider: Annotated[str, typer.Option(help="The payment provider.")] = "stripe",
     as_json: AsJson = False,
 ) -> None:
-    """Read products, prices, coupons and codes at the provider; events keep them from then on."""
+    """Read products, prices and coupons from the provider."""
 
     async def act(wiring: Wiring) -> int:
         return await mirror.fill(wiring.db, wiring.provider(provider))

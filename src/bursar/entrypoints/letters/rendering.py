@@ -13,13 +13,8 @@ from bursar.entrypoints.letters.letter import Letter
 
 WIDTH = 72
 _TEMPLATES = Path(__file__).parent / "templates"
-# The shop's pages in light colours: text on surface reaches 4.5:1 in each pair.
-TONES = {
-    "good": ("#dff8e6", "#006034"),
-    "wait": ("#feedd7", "#6c4700"),
-    "bad": ("#feebe9", "#872c2a"),
-    "note": ("#e7f1ff", "#144f92"),
-}
+# The bar beside the heading, seen on light and dark grounds alike.
+TONES = {"good": "#048f51", "wait": "#ab7302", "bad": "#c04c48", "note": "#3077cd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +40,7 @@ def render(letter: Letter, head: Letterhead) -> Rendered:
     """The letter; a test's subject begins with [Test]."""
     html = _environment(html=True).get_template("letter.html")
     text = _environment(html=False).get_template("letter.txt")
-    soft, ink = TONES[letter.tone]
-    values = {"letter": letter, "head": head, "soft": soft, "ink": ink}
+    values = {"letter": letter, "head": head, "bar": TONES[letter.tone]}
     subject = f"[Test] {letter.subject}" if head.test else letter.subject
     return Rendered(subject, text.render(values), html.render(values, subject=subject))
 

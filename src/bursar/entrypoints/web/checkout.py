@@ -8,7 +8,6 @@ into the provider's element and confirmed by the browser at the provider: no par
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
@@ -27,50 +26,28 @@ from bursar.db import Connection
 from bursar.entrypoints import card_forms
 from bursar.entrypoints.api.answers import Answer
 from bursar.entrypoints.api.once import once
-from bursar.entrypoints.web import card_words, forms, outcomes, pages, pricing, problems, visitors
+from bursar.entrypoints.web import (
+    card_words,
+    forms,
+    outcomes,
+    pages,
+    pricing,
+    problems,
+    visitors,
+    wanted_orders,
+)
 from bursar.entrypoints.web.figures import amount_of
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
-from bursar.money import AMOUNT_MAX, format_money
+from bursar.entrypoints.web.wanted_orders import Wanted
+from bursar.money import format_money
 from bursar.providers.port import Provider
 
 log = structlog.get_logger("bursar.web")
 
 ROUTE = "POST /checkout/intent"
-MONTHS_MAX = 60
 PAID = ("completed", "authorized", "processing", "refunded", "partially_refunded", "disputed")
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
-_ITEM = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,13}", re.ASCII)
-_CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an address or a form asks for: a package, months of a plan, or an amount."""
-
-    package: str | None
-    plan: str | None
-    months: int | None
-    amount_minor: int | None
-    currency: str | None
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """As an address says it, always in the same order."""
-        said = {
-            "package": self.package,
-            "plan": self.plan,
-            "months": self.months,
-            "amount": self.amount_minor,
-            "currency": self.currency,
-        }
-        return {name: str(value) for name, value in said.items() if value is not None}
-
-    @property
-    def words(self) -> str:
-        """The same for the same order, so that it can stand in an idempotency key."""
-        return urlencode(self.fields)
 
 
 class Begun(Answer):
@@ -94,7 +71,7 @@ async def _show(site: Site, request: Request, template: str) -> Response:
     publishable_key = _publishable_key(site)
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.require(conn, request)
-        wanted = _read(dict(request.query_params))
+        wanted = wanted_orders.read(request.query_params)
         key = request.query_params.get("order", "")
         if not _KEY.fullmatch(key):
             return _begin_order(request, wanted)
@@ -152,33 +129,6 @@ def _begin_order(request: Request, wanted: Wanted) -> Response:
     """To the same page with a key of its own for this order."""
     query = urlencode({**wanted.fields, "order": uuid4().hex})
     return RedirectResponse(f"{request.url.path}?{query}", 303, {"cache-control": "no-store"})
-
-
-def _read(said: dict[str, str]) -> Wanted:
-    """What an address or a form asks for. Raises errors.Invalid and its leaves."""
-    package, plan = said.get("package"), said.get("plan")
-    for name in (package, plan):
-        if name is not None and not _ITEM.fullmatch(name):
-            raise errors.UnknownItem("There is no such thing on sale.")
-    months = _number(said, "months", MONTHS_MAX)
-    amount = _number(said, "amount", AMOUNT_MAX)
-    currency = said.get("currency")
-    if currency is not None and not _CURRENCY.fullmatch(currency):
-        raise errors.CurrencyNotSold("Nothing is sold in this currency.")
-    if sum(x is not None for x in (package, plan, amount)) != 1:
-        raise errors.Invalid("The address names no order. Choose one from the price list.")
-    if plan is not None and months is None:
-        raise errors.DurationNotOffered("The address names no number of months.")
-    return Wanted(package, plan, months if plan else None, amount, currency)
-
-
-def _number(said: dict[str, str], name: str, most: int) -> int | None:
-    text = said.get(name)
-    if text is None:
-        return None
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
-        raise errors.Invalid(f"The address is wrong: {name} is a number from 1 to {most}.")
-    return int(text)
 
 
 def _order(visitor: Visitor, wanted: Wanted) -> Order:
@@ -270,7 +220,7 @@ async def _open_intent(site: Site, request: Request) -> Response:
     async with wiring.db.connection() as conn:
         visitor = await visitors.require(conn, request)
     form_key = fields.pop("order", "")
-    wanted = _read(fields)
+    wanted = wanted_orders.read(fields)
     if not _KEY.fullmatch(form_key):
         raise errors.Invalid("This form is incomplete. Open the price list again.")
     key = _key(visitor, wanted, form_key)

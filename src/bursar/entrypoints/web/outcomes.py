@@ -135,7 +135,7 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
         heading=heading,
         sentence=sentence,
         badge=payment_badge(status, mismatch=bool(payment.mismatch)),
-        amount=format_money(payment.captured_minor or payment.amount_minor, payment.currency),
+        amount=format_money(_paid_minor(payment), payment.currency),
         total_word=TOTAL_WORDS.get(status, "Not charged"),
         name=str(payment.snapshot.get("name") or payment.description or "Your order"),
         act=act,
@@ -191,10 +191,17 @@ def brief(payment: Payment, act: Act) -> Brief:
     )
 
 
+def _paid_minor(payment: Payment) -> int:
+    """What was paid; what is to be paid until that is known. A coupon may leave nothing of it."""
+    if payment.state == "completed":
+        return payment.captured_minor
+    return payment.captured_minor or payment.amount_minor
+
+
 def _words(
     payment: Payment, status: str, waited_seconds: int, brought: Credited | None
 ) -> tuple[str, str]:
-    paid = format_money(payment.captured_minor or payment.amount_minor, payment.currency)
+    paid = format_money(_paid_minor(payment), payment.currency)
     if payment.mismatch and status == "completed":
         return "We are checking your payment", (
             f"You paid {paid}, but it is not what the order was for. Nothing was added yet. "
@@ -203,6 +210,8 @@ def _words(
     match status:
         case "completed":
             added = f" {brought.brought} were added." if brought else ""
+            if payment.captured_minor == 0:
+                return "Your order is complete", f"There was nothing to pay.{added}"
             return f"You paid {paid}", f"Thank you.{added}"
         case "pending":
             return _pending(waited_seconds)

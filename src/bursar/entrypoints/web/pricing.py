@@ -7,6 +7,7 @@ that the page carried, so that a second press leads to the same one. It sets no 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -16,12 +17,15 @@ from starlette.responses import RedirectResponse, Response
 
 from bursar import errors
 from bursar.access import idempotency, limits
-from bursar.billing import catalog, catalog_plans, checkouts
+from bursar.billing import catalog, catalog_plans, checkouts, coupons, mirror
 from bursar.billing.catalog import Pack, Unit
+from bursar.billing.catalog_file import product_id
 from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.db import Connection
-from bursar.entrypoints.web import durations, forms, offers, pages, visitors
+from bursar.entrypoints.currencies import usual_currency
+from bursar.entrypoints.web import coupon_lines, durations, forms, offers, pages, visitors
+from bursar.entrypoints.web.coupon_lines import CouponLine
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.money import Money
@@ -75,14 +79,11 @@ async def show(site: Site, request: Request) -> Response:
         return await _page(site, request, conn, visitor, typed)
 
 
-async def _packs(conn: Connection, provider: Provider, currency: str | None) -> list[Pack]:
-    """The packs in the currency asked for, or in the usual ones where nothing is sold in that."""
-    if currency and _CURRENCY.fullmatch(currency):
-        try:
-            return await catalog.list_packs(conn, provider.name, currency=currency)
-        except errors.CurrencyNotSold:
-            pass
-    return await catalog.list_packs(conn, provider.name)
+def _currency(site: Site, request: Request, sold: Sequence[str]) -> str:
+    """The currency that prices are shown in: the one asked for, the visitor's, the default."""
+    asked = request.query_params.get("currency", "")
+    wanted = (asked, usual_currency(request, site.wiring.settings), *sold)
+    return next((c for c in wanted if c is not None and c in sold), catalog.DEFAULT_CURRENCY)
 
 
 async def _page(
@@ -94,11 +95,13 @@ async def _page(
 ) -> Response:
     provider = provider_of(site)
     query = request.query_params
-    packs = await _packs(conn, provider, query.get("currency"))
+    sold = await catalog.list_currencies(conn, provider.name)
+    currency = _currency(site, request, sold)
+    packs = await catalog.list_packs(conn, provider.name, usual=currency)
     topup = None
     if provider.capabilities.free_amount:
         topup = offers.top_up(await catalog.list_units(conn), provider.capabilities.minimum_minor)
-    plans = await _durations(site, conn, provider, query.get("currency"))
+    plans = await _durations(site, conn, provider, currency)
     values: dict[str, object] = {
         "durations": plans,
         "tables": offers.rates(packs, kept=query.get("package")),
@@ -107,6 +110,9 @@ async def _page(
         "canceled": query.get("canceled") == "1",
         "key": uuid4().hex,
         "currencies": sorted({pack.currency.upper() for pack in packs}),
+        "currency": currency,
+        "sold": sold if len(sold) > 1 else [],
+        "coupons": await _coupons(site, provider, packs, currency),
         "provider_name": provider.name.capitalize(),
     }
     return pages.render(
@@ -119,6 +125,19 @@ async def _page(
         ways_out=provider.capabilities.hosted_origins,
         card_form=provider.capabilities.card_form_origins() if plans and visitor else None,
     )
+
+
+async def _coupons(
+    site: Site, provider: Provider, packs: Sequence[Pack], currency: str
+) -> list[CouponLine]:
+    """The codes to show, where codes can be typed; from the mirror, never from the provider."""
+    wiring = site.wiring
+    if not provider.capabilities.terms.promotion_codes:
+        return []
+    now = wiring.clock.now()
+    things = await mirror.list_cached(wiring.db, wiring.tags, provider.name)
+    named = {product_id("pack", pack.key): pack.name for pack in packs}
+    return coupon_lines.lines(coupons.shown(things, at=now), named, currency=currency, now=now)
 
 
 async def _durations(
@@ -224,6 +243,8 @@ def _order(site: Site, visitor: Visitor, bought: Bought) -> Order:
         left |= {"amount": str(Money(bought.amount_minor, currency).major()), "topup": currency}
     elif bought.package:
         left["package"] = bought.package
+        if bought.currency != catalog.DEFAULT_CURRENCY:
+            left["currency"] = bought.currency
     return Order(
         customer_id=visitor.user.customer_id,
         user=visitor.user,

@@ -164,7 +164,12 @@ def payment_line(
     return PaymentLine(
         id=payment.id,
         name=str(payment.snapshot.get("name") or payment.description or "Order"),
-        amount=format_money(payment.captured_minor or payment.amount_minor, payment.currency),
+        amount=format_money(
+            payment.captured_minor
+            if payment.state == "completed"
+            else payment.captured_minor or payment.amount_minor,
+            payment.currency,
+        ),
         code=payment.currency.upper(),
         refunded=f"{MINUS}{format_money(back, payment.currency)} refunded" if back else "",
         badge=payment_badge(payment.status, mismatch=bool(payment.mismatch)),

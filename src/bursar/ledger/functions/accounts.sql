@@ -72,8 +72,8 @@ begin
     return rest;
 end $$;
 
--- The time of what comes back: never before the customer's last posting, whoever waited for the lock
--- in between, so that nothing returns to an account after its end was written down.
+-- The time of what comes back: never before the customer's last posting, whoever waited for the
+-- lock in between, so that nothing returns to an account after its end was written down.
 create or replace function ledger_moment(p_at timestamptz, p_customer bigint) returns timestamptz
 language plpgsql stable as $$
 begin

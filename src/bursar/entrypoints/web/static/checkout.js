@@ -29,6 +29,8 @@ class CardForm {
     this.title = document.title;
     this.paying = false;
     this.order = null;
+    this.complete = false;
+    this.cardError = null;
     form.hidden = false;
     form.addEventListener("submit", (event) => { event.preventDefault(); this.pay(); });
     for (const input of form.querySelectorAll("[data-detail]")) {
@@ -51,7 +53,11 @@ class CardForm {
     const place = this.form.querySelector(".element");
     const options = () => ({ hidePostalCode: true, style: this.style(place) });
     this.card = this.stripe.elements().create("card", options());
-    this.card.on("change", ({ error }) => this.say(place, error ? this.cardFault(error) : ""));
+    this.card.on("change", ({ complete, error }) => {
+      this.complete = complete;
+      this.cardError = error;
+      this.say(place, error ? this.cardFault(error) : "");
+    });
     this.card.on("escape", () => this.root.dispatchEvent(new Event("escape", { bubbles: true })));
     this.card.mount(place);
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -73,6 +79,12 @@ class CardForm {
 
   cardFault(error) { return this.words.faults[error.code] ?? this.words.card; }
 
+  // A card that is not whole begins no order: its frame says so before the provider is asked.
+  unfinished() {
+    if (this.complete) return "";
+    return this.cardError ? this.cardFault(this.cardError) : this.words.card;
+  }
+
   fault(input) {
     const text = input.value.trim();
     const right = input.type === "email" ? /^[^@\s]+@[^@\s]+\.[^@\s.]+$/.test(text) : text !== "";
@@ -84,6 +96,8 @@ class CardForm {
     const line = document.getElementById(`${field.id}-fault`);
     line.querySelector("span").textContent = message;
     line.hidden = !message;
+    field.classList.toggle("wrong", Boolean(message));
+    if (field.matches(".element")) return;
     if (message) field.setAttribute("aria-invalid", "true");
     else field.removeAttribute("aria-invalid");
   }
@@ -127,10 +141,10 @@ class CardForm {
     if (this.paying || !this.card) return;
     this.clear();
     const wrong = [];
-    for (const input of this.form.querySelectorAll("[data-detail]")) {
-      const fault = this.fault(input);
-      this.say(input, fault);
-      if (fault) wrong.push([fault, input]);
+    for (const field of this.form.querySelectorAll("[data-detail], .element")) {
+      const fault = field.matches(".element") ? this.unfinished() : this.fault(field);
+      this.say(field, fault);
+      if (fault) wrong.push([fault, field]);
     }
     if (wrong.length) {
       this.show("", wrong);
