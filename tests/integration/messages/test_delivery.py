@@ -192,6 +192,7 @@ async def test_the_pauses_are_those_that_the_docs_name(shop: Shop, receiver: Rec
         ("-1", 5),
         ((datetime.now(UTC) + timedelta(hours=2)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 7200),
     ],
+    ids=["seconds", "for-ever", "nonsense", "the-past", "a-date"],
 )
 async def test_a_receiver_says_how_long_to_wait(
     shop: Shop, receiver: Receiver, retry_after: str, seconds: int
