@@ -127,7 +127,7 @@ class Weather(Storm):
 
     async def calm_down(self) -> None:
         """What was held back arrives; after a storm all that was ever told comes once more under
-        another id, the oldest word last, and still nothing may be asked of the provider."""
+        another id, the oldest word last."""
         late = [*self.late, *self.kept]
         self.late, self.kept = [], []
         self.chance.shuffle(late)

@@ -70,6 +70,18 @@ ROUTES = {
     ("get", "/api/admin/disputes/{dispute_id}"),
     ("post", "/api/admin/disputes/{dispute_id}/evidence"),
     ("post", "/api/admin/disputes/{dispute_id}/accept"),
+    ("get", "/api/products"),
+    ("get", "/api/admin/orders"),
+    ("get", "/api/admin/orders/{payment_id}"),
+    ("post", "/api/admin/orders/{payment_id}/capture"),
+    ("post", "/api/admin/orders/{payment_id}/cancel"),
+    ("get", "/api/admin/outbox"),
+    ("post", "/api/admin/outbox/{message_id}/retry"),
+    ("get", "/api/admin/webhook-endpoints"),
+    ("post", "/api/admin/webhook-endpoints"),
+    ("delete", "/api/admin/webhook-endpoints/{endpoint_id}"),
+    ("post", "/api/admin/webhook-endpoints/{endpoint_id}/rotate"),
+    ("post", "/api/admin/webhook-endpoints/{endpoint_id}/test"),
     ("get", "/api/admin/cases"),
     ("get", "/api/admin/cases/{case_id}"),
     ("post", "/api/admin/cases/{case_id}/resolve"),
@@ -82,6 +94,9 @@ ROUTES = {
 WITHOUT_BODY = {
     "/api/payment-methods/{card_id}/default",
     "/api/admin/disputes/{dispute_id}/accept",
+    "/api/admin/outbox/{message_id}/retry",
+    "/api/admin/webhook-endpoints/{endpoint_id}/rotate",
+    "/api/admin/webhook-endpoints/{endpoint_id}/test",
 }
 
 

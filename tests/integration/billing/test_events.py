@@ -142,7 +142,7 @@ async def test_what_is_not_paid_as_asked_is_not_told_as_completed(world: World) 
         ]
     )
     assert (await world.payment(payment)).mismatch is not None
-    assert await topics(world) == []
+    assert await topics(world) == ["case.opened"]
 
 
 async def test_event_and_effect_are_one_transaction(world: World) -> None:

@@ -72,6 +72,7 @@ def described(
         statuses |= {404, 422}
     headers = [_header(*header) for header in ACTING] if acting else []
     if idempotent or key_required:
+        statuses |= {400, 422}
         headers.append(_header(*KEY, required=key_required))
     extra: dict[str, Any] = {}
     if signed_in:
