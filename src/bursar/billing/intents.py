@@ -114,9 +114,11 @@ async def check(
             await _call(db, provider, payment, clock)
         return None
     if payment.payment_intent_id and payment.state in UNPAID and _is_over(payment, clock):
-        # One that is too far to be given up says so, and is then looked at like any other.
-        with contextlib.suppress(errors.ProviderRejected):
-            await provider.cancel_intent(payment.payment_intent_id)
+        # It is asked first: to give up one that the bank holds money for would let that go.
+        payment = await checkouts.sync(db, provider, payment, clock=clock, of_spent=of_spent)
+        if payment.state in UNPAID:
+            with contextlib.suppress(errors.ProviderRejected):
+                await provider.cancel_intent(payment.payment_intent_id or "")
     return await checkouts.check(db, providers, reference, clock, of_spent=of_spent)
 
 

@@ -84,9 +84,10 @@ async def merge(conn: Connection, facts: Sequence[PaymentFacts]) -> Merged:
             if fitting:
                 unbound.append((rows[fitting[0]], fact))
             continue
-        rows[key] = payment_facts.merged(rows[key], fact)
+        told = payment_facts.in_currency_of(rows[key], fact)
+        rows[key] = payment_facts.merged(rows[key], told)
         refunds.setdefault(key[1], []).extend(fact.refunds)
-        disputes.setdefault(key[1], []).extend(fact.disputes)
+        disputes.setdefault(key[1], []).extend(told.disputes)
         refs = {
             "session": fact.session_id,
             "intent": fact.payment_intent_id,

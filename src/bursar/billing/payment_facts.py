@@ -182,6 +182,18 @@ def binds(row: Row, fact: PaymentFacts) -> bool:
     )
 
 
+def in_currency_of(row: Row, fact: PaymentFacts) -> PaymentFacts:
+    """A fact that tells of a dispute in the buyer's currency, in the payment's: it is of the whole.
+
+    What share of the payment it is, such a message does not say.
+    """
+    if not fact.disputes or fact.currency in (None, row.currency):
+        return fact
+    whole = max(1, row.captured_minor or row.amount_minor)
+    disputes = tuple(replace(dispute, amount_minor=whole) for dispute in fact.disputes)
+    return replace(fact, currency=None, disputes=disputes)
+
+
 def merged(row: Row, fact: PaymentFacts) -> Row:
     """The row with one more fact in it."""
     state, state_at = row.state, row.state_at

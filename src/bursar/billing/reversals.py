@@ -210,21 +210,24 @@ def _along(status: str | None, *, inquiry: bool) -> int:
     return step if inquiry else len(ALONG) + 1 + step
 
 
-def _order(fact: DisputeFact) -> tuple[int, datetime, int, int, datetime]:
+def _order(fact: DisputeFact) -> tuple[int, datetime, int, int, int, datetime]:
     return (
         _along(fact.status, inquiry=fact.inquiry),
         fact.at,
         DECIDED.index(fact.status) if fact.status in DECIDED else 0,
+        # Of one that was prevented the money may be told of in the same second.
+        int(fact.state == "settled"),
         fact.amount_minor,
         fact.due_at or BEGINNING,
     )
 
 
-def _order_of(known: Reversal) -> tuple[int, datetime, int, int, datetime]:
+def _order_of(known: Reversal) -> tuple[int, datetime, int, int, int, datetime]:
     return (
         _along(known.status, inquiry=known.inquiry),
         known.state_at or BEGINNING,
         DECIDED.index(known.status) if known.status in DECIDED else 0,
+        int(known.state == "settled"),
         known.amount_minor,
         known.due_at or BEGINNING,
     )

@@ -97,7 +97,11 @@ async def adopt(conn: Connection, found: Sequence[Thing], *, at: datetime) -> in
         if owner is None:
             continue
         # Who resolves its case by hand just now goes first, or second.
-        await cases.find_waiting(conn, "unmatched", thing.reference)
+        if await cases.find_waiting(conn, "unmatched", thing.reference) is None:
+            case = await cases.find_case(conn, "unmatched", thing.reference)
+            if case is not None and case.state != "open":
+                # A person has ended it: nobody is given anything for it any more.
+                continue
         await record(conn, thing, owner, at=at)
         adopted += 1
     return adopted

@@ -39,7 +39,8 @@ async def refund(world: World, payment: Payment, amount: int) -> None:
 
 async def says(world: World, payment: Payment, status: Any, state: Any, **more: Any) -> None:
     """A dispute over the whole, as the provider's message would say it."""
-    at = world.wiring.clock.now() + timedelta(seconds=more.pop("later", 0))
+    now = more.pop("at", None) or world.wiring.clock.now()
+    at = now + timedelta(seconds=more.pop("later", 0))
     told: dict[str, Any] = {
         "provider_ref": "du_1",
         "amount_minor": payment.captured_minor,
@@ -112,6 +113,41 @@ async def test_an_inquiry_that_becomes_a_dispute_holds_from_then_on(world: World
     assert payment.status == "disputed"
     assert await standing(world, payment) == (0, 1000, 0)
     assert [(d.inquiry, d.state) for d in await listed(world)] == [(False, "pending")]
+
+
+async def test_a_prevented_dispute_that_cost_the_money_takes_in_the_same_second(
+    world: World,
+) -> None:
+    payment = await tell(world, await bought(world))
+    assert await standing(world, payment) == (1000, 0, 0)
+    at = world.wiring.clock.now()
+    for state in ("released", "settled", "released"):
+        await says(world, payment, "prevented", state, at=at, due_at=at)
+    assert await standing(world, payment) == (0, 0, 0)
+
+
+async def test_a_dispute_in_the_buyers_currency_is_of_the_whole(world: World) -> None:
+    payment = await tell(world, await bought(world))
+    assert await standing(world, payment) == (1000, 0, 0)
+    at = world.wiring.clock.now()
+    dispute = DisputeFact(
+        provider_ref="du_1",
+        amount_minor=7,
+        status="lost",
+        state="settled",
+        inquiry=False,
+        reason="fraudulent",
+        due_at=None,
+        at=at,
+    )
+    intent = payment.payment_intent_id
+    fact = PaymentFacts(
+        provider="stripe", at=at, payment_intent_id=intent, currency="eur", disputes=(dispute,)
+    )
+    await world.settle([fact])
+    after = await world.payment(payment)
+    assert (after.status, after.disputed_minor, after.mismatch) == ("disputed", 1000, None)
+    assert await standing(world, payment) == (0, 0, 0)
 
 
 async def test_refund_and_dispute_take_at_most_what_was_granted(world: World) -> None:

@@ -177,6 +177,14 @@ async def test_an_intent_paid_in_its_last_moment_is_not_given_up(world: World) -
     assert (await world.payment(opened.payment)).status == "completed"
 
 
+async def test_money_that_is_held_is_never_let_go_for_want_of_a_message(world: World) -> None:
+    opened = await open_intent(world, capture_method="manual")
+    await confirm(world, opened)
+    await check(world, opened.payment, timedelta(hours=25))
+    assert intent_at(world, opened.payment).status == "requires_capture"
+    assert (await world.payment(opened.payment)).status == "authorized"
+
+
 async def test_a_customer_deleted_at_the_provider_is_made_anew(world: World) -> None:
     first = intent_at(world, (await open_intent(world)).payment)
     world.stripe.v1.customers.delete(str(first.customer))

@@ -100,6 +100,19 @@ async def test_a_case_ends_by_a_note_and_only_money_is_given(world: World) -> No
         await resolve(world, dead, user_id="ada")
 
 
+async def test_money_that_a_person_ended_by_a_note_is_given_to_nobody(world: World) -> None:
+    session_id = await pay_as_guest(world, await link_of(world), "gus@example.com")
+    await tell(world, session_id)
+    [case] = await opened(world)
+    await resolve(world, case, note="Refunded by hand.")
+    customer_id = await put_user(world, "gus", "gus@example.com", verified=True)
+    session = world.stripe.v1.checkout.sessions.retrieve(session_id)
+    world.stripe.v1.refunds.create({"payment_intent": str(session.payment_intent), "amount": 100})
+    await tell(world, session_id)
+    assert await world.balance(customer_id) == 0
+    assert await opened(world) == []
+
+
 async def known(world: World) -> tuple[int, str]:
     """A customer whom the provider knows, and under which name."""
     payment = await world.open_checkout()
