@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from guests import link_of, pay_as_guest, tell
 
 from api_server import Person, Server, assert_problem, make_key
+from guests import link_of, pay_as_guest, tell
 from worlds import World
 
 LINK, CASES = "/api/stripe/payment-link", "/api/admin/cases"
