@@ -31,7 +31,7 @@ CARD = {
     "country": "US",
     "postal_code": "94107",
 }
-FORM = re.compile(r'<form method="post" action="([^"]+)"')
+FORM = re.compile(r'<form method="post" action="([^"]+)" id="pay"')
 ARRIVES_SECONDS = 30.0
 POLL_SECONDS = 0.1
 UNDER_WAY = ("(received)", "(processing)")
