@@ -217,7 +217,8 @@ async def test_killed_while_an_end_is_written_it_is_written_once(
 
             async def written() -> bool:
                 async with db.connection() as conn:
-                    return await conn.fetchval("select count(*) from timers") == 0
+                    waiting = "select count(*) from timers where kind = 'credits.expire'"
+                    return await conn.fetchval(waiting) == 0
 
             await eventually(written)
     async with db.connection() as conn:
