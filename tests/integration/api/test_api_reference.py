@@ -316,7 +316,7 @@ async def test_log_has_a_line_for_each_request_and_no_secret(
         async with db.transaction() as conn:
             await conn.execute("alter table ledger_postings rename to elsewhere")
         await client.get("/user/transactions", headers=ada.headers)
-    logged = capsys.readouterr().out
+    logged = "".join(capsys.readouterr())
     assert logged.count("request_id=") >= 8
     assert "/api/payments/{payment_id}" in logged
     assert "crashed" in logged
