@@ -116,7 +116,7 @@ async def test_the_log_names_the_client_and_never_what_it_claims(
     async with called_from(PROXY, database_url, trusted_proxies=PROXY) as client:
         await client.get("/healthz", headers={"X-Forwarded-For": f"192.0.2.66, {CLIENT}"})
     logged = "".join(capsys.readouterr())
-    assert f"address={CLIENT}" in logged
+    assert CLIENT in logged
     assert "192.0.2.66" not in logged
 
 
