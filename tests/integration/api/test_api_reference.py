@@ -13,6 +13,7 @@ from api_server import Person, Server, assert_problem, event, sign
 from bursar import errors
 from bursar.db import Database
 from bursar.entrypoints.api import problems, reference
+from worlds import eventually
 
 ROUTES = {
     ("get", "/api/credit-packages"),
@@ -316,8 +317,14 @@ async def test_log_has_a_line_for_each_request_and_no_secret(
         async with db.transaction() as conn:
             await conn.execute("alter table ledger_postings rename to elsewhere")
         await client.get("/user/transactions", headers=ada.headers)
-    logged = "".join(capsys.readouterr())
-    assert logged.count("request_id") >= 8
+    logged = ""
+
+    async def told() -> bool:
+        nonlocal logged
+        logged += "".join(capsys.readouterr())
+        return logged.count("request_id") >= 8 and "crashed" in logged
+
+    await eventually(told)
     assert "/api/payments/{payment_id}" in logged
     assert "crashed" in logged
     assert "canary" not in logged
