@@ -36,6 +36,7 @@ from bursar.ledger import balances
 from bursar.messages import inbox
 from bursar.providers.port import PaymentFacts
 from bursar.wiring import Wiring, opened
+from bursar_sandbox import control_client
 from bursar_sandbox.running import Sandbox
 from stripe_schema import recorded, schema_or_skip
 
@@ -66,10 +67,15 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 @pytest.fixture
 def sandbox(sandbox_process: tuple[Sandbox, Path], tmp_path: Path) -> Iterator[Sandbox]:
-    """The sandbox; what it says during the test must agree with the provider's schema."""
+    """The sandbox; what it says during the test must agree with the provider's schema.
+
+    A test that moves its clock leaves an empty one to the next, which begins in real time again.
+    """
     running, record = sandbox_process
     begin = record.stat().st_size
     yield running
+    if control_client.ahead(running.base_url):
+        control_client.reset(running.base_url)
     with record.open("rb") as file:
         file.seek(begin)
         said = file.read()

@@ -42,6 +42,11 @@ def now(base_url: str) -> int:
     return int(_call(base_url, "GET", "/_sandbox/clock")["now"])
 
 
+def ahead(base_url: str) -> int:
+    """How many seconds the sandbox's clock is ahead of real time. Raises SandboxError."""
+    return int(_call(base_url, "GET", "/_sandbox/clock")["offset"])
+
+
 def advance_clock(base_url: str, seconds: int) -> int:
     """Move the sandbox's clock forward; returns its new time. Raises SandboxError."""
     return int(_call(base_url, "POST", "/_sandbox/clock", {"advance": seconds})["now"])

@@ -94,6 +94,10 @@ def using(conn: Connection) -> Iterator[None]:
         yield
     except LOST as error:
         raise errors.DatabaseUnavailable(f"The connection to PostgreSQL broke: {error}") from error
+    except asyncpg.InternalClientError as error:
+        # The driver lost its place on the wire, as when the server dies between two messages.
+        conn.terminate()
+        raise errors.DatabaseUnavailable(f"The connection to PostgreSQL broke: {error}") from error
     except asyncpg.InterfaceError as error:
         # The driver says "connection is closed" by the same class as a misuse of its own API.
         if not _is_gone(conn):
