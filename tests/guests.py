@@ -24,12 +24,22 @@ async def link_of(world: World, package: str = "starter") -> str:
     return (await links.open(world.wiring.db, provider, wanted, clock=world.wiring.clock)).url
 
 
-async def pay_as_guest(world: World, url: str, email: str, number: str = "4242424242424242") -> str:
-    """Open a link and pay as somebody whom the shop does not know; the session's id."""
+async def visit(url: str) -> str:
+    """Open a link; the address of the page to pay at."""
     async with httpx.AsyncClient() as browser:
         page = await browser.get(url)
     assert page.status_code == 303, page.text
-    session_id = urljoin(url, page.headers["location"]).rsplit("/", 1)[1]
+    return urljoin(url, page.headers["location"])
+
+
+async def pay_as_guest(world: World, url: str, email: str, number: str = "4242424242424242") -> str:
+    """Open a link and pay as somebody whom the shop does not know; the session's id."""
+    return await pay_page(world, await visit(url), email, number)
+
+
+async def pay_page(world: World, page: str, email: str, number: str = "4242424242424242") -> str:
+    """Pay at a page as somebody whom the shop does not know; the session's id."""
+    session_id = page.rsplit("/", 1)[1]
     async with world.http() as http:
         card = {
             "type": "card",

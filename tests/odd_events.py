@@ -122,7 +122,73 @@ def objects(ids: Ids) -> dict[str, dict[str, Any]]:
         "reason": "requested_by_customer",
     }
     things = {"session": session, "intent": intent, "charge": charge, "refund": refund}
-    return {**things, "dispute": dispute(ids), **catalog()}
+    return {**things, "dispute": dispute(ids), **catalog(), **renewed(ids)}
+
+
+def renewed(ids: Ids) -> dict[str, dict[str, Any]]:
+    """A subscription and its newest invoice, as the calls answer that ask for all of them."""
+    period = {"start": CREATED, "end": CREATED + 2_592_000}
+    price = {**catalog()["price"], "id": "price_plan", "unit_amount": 1500}
+    item = {
+        "id": "si_odd",
+        "object": "subscription_item",
+        "price": {**price, "recurring": {"interval": "month", "interval_count": 1}},
+        "quantity": 1,
+        "current_period_start": period["start"],
+        "current_period_end": period["end"],
+    }
+    line = {
+        "id": "il_odd",
+        "object": "line_item",
+        "amount": 1500,
+        "quantity": 1,
+        "description": "Odd",
+        "period": period,
+        "pricing": {"price_details": {"price": "price_plan"}},
+        "parent": {"subscription_item_details": {"proration": False}},
+        "discount_amounts": [{"amount": 300, "discount": "di_odd"}],
+    }
+    payment = {"payment": {"type": "payment_intent", "payment_intent": ids.intent}}
+    invoice = {
+        "id": "in_odd",
+        "object": "invoice",
+        "status": "paid",
+        "billing_reason": "subscription_cycle",
+        "currency": "usd",
+        "number": "ODD-1",
+        "created": CREATED,
+        "status_transitions": {"finalized_at": CREATED, "paid_at": CREATED},
+        "total": 1320,
+        "amount_due": 1320,
+        "amount_paid": 1320,
+        "attempt_count": 1,
+        "lines": {"data": [line], "has_more": False},
+        "payments": {"data": [{**payment, "status": "paid", "is_default": True}]},
+        "discounts": [{"id": "di_odd", "source": {"coupon": "ODD"}, "promotion_code": None}],
+        "total_discount_amounts": [{"amount": 300, "discount": "di_odd"}],
+        "total_taxes": [{"amount": 120, "tax_behavior": "exclusive"}],
+        "parent": {"subscription_details": {"subscription": "sub_odd"}},
+        "hosted_invoice_url": "https://pay.example/invoice",
+        "next_payment_attempt": None,
+    }
+    subscription = {
+        "id": "sub_odd",
+        "object": "subscription",
+        "status": "active",
+        "currency": "usd",
+        "customer": {"id": "cus_odd", "email": "ada@example.com"},
+        "metadata": {"bursar_reference": ids.reference},
+        "created": CREATED,
+        "items": {"data": [item], "has_more": False},
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "ended_at": None,
+        "trial_start": None,
+        "trial_end": None,
+        "pause_collection": None,
+    }
+    return {"subscription": subscription, "invoice": invoice}
 
 
 def catalog() -> dict[str, dict[str, Any]]:
@@ -192,8 +258,10 @@ def kind_of(event_type: str) -> str:
     for kind in ("refund", "dispute"):
         if f"{kind}." in event_type:
             return kind
+    if event_type.startswith("customer.subscription."):
+        return "subscription"
     family = event_type.partition(".")[0]
-    if family in catalog():
+    if family in {*catalog(), "invoice"}:
         return family
     return {"checkout": "session", "payment_intent": "intent"}.get(family, "charge")
 

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     refund_of_spent: Literal["debt", "refuse", "forgive"] = "debt"
     block_use_while_owing: bool = False
 
+    grace_hours: int = Field(72, ge=0, le=24 * 60)
+    dunning_attempts: Annotated[int, Field(ge=1, le=20)] | None = 3
+    duplicate_subscriptions: Literal["alert", "cancel"] = "alert"
+
     limit_payment_intent: LimitSetting = Limit(10, 900)
     limit_checkout: LimitSetting = Limit(5, 10)
     limit_sign_in: LimitSetting = Limit(10, 900)
@@ -148,7 +152,7 @@ class Settings(BaseSettings):
     def _limit(cls, value: object) -> object:
         return parse_limit(value) if isinstance(value, str) else value
 
-    @field_validator("team_seats", mode="before")
+    @field_validator("team_seats", "dunning_attempts", mode="before")
     @classmethod
     def _off(cls, value: object) -> object:
         return None if isinstance(value, str) and value.strip().lower() == "off" else value
@@ -260,9 +264,14 @@ class Settings(BaseSettings):
                 "separated by commas while one replaces another)."
             )
         if not self.stripe_webhook_secrets:
+            where = (
+                "Take the signing secret (whsec_…) that `bursar listen` prints: it forwards the "
+                "sandbox's webhooks."
+                if self.sandbox
+                else "Copy the endpoint's signing secret (whsec_…) from the provider's dashboard."
+            )
             raise errors.Misconfigured(
-                "STRIPE_WEBHOOK_SECRET is not set, so no webhook could be verified. Copy the "
-                "endpoint's signing secret (whsec_…) from the provider's dashboard."
+                f"STRIPE_WEBHOOK_SECRET is not set, so no webhook could be verified. {where}"
             )
 
 

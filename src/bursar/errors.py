@@ -45,6 +45,24 @@ class Conflict(Error):
     code = "conflict"
 
 
+class AlreadySubscribed(Conflict):
+    """The customer has a subscription of this group of plans: change it instead."""
+
+    code = "already_subscribed"
+
+
+class SubscriptionNotChangeable(Conflict):
+    """The subscription's present state does not allow this."""
+
+    code = "subscription_not_changeable"
+
+
+class NoCustomer(Conflict):
+    """The user has bought nothing yet, so there is nothing to look after at the provider."""
+
+    code = "no_customer"
+
+
 class IdempotencyKeyInUse(Conflict):
     """A request with this Idempotency-Key is still running."""
 
@@ -217,6 +235,12 @@ class DurationNotOffered(Invalid):
     """The plan is not sold for so many months."""
 
     code = "duration_not_offered"
+
+
+class IntervalNotOffered(Invalid):
+    """The plan is not sold by the month, or not by the year."""
+
+    code = "interval_not_offered"
 
 
 class UnknownItem(Invalid):

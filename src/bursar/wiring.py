@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bursar import errors
+from bursar.billing.rules import Rules
 from bursar.clock import Clock, ShiftedClock, SystemClock
 from bursar.config import Settings
 from bursar.db import Database, open_pool
@@ -30,6 +31,11 @@ class Wiring:
     providers: Mapping[str, Provider]
     tags: TagCache
 
+    @property
+    def rules(self) -> Rules:
+        """The shop's rules about money that has come."""
+        return rules_of(self.settings)
+
     def provider(self, name: str) -> Provider:
         """The adapter called `name`. Raises NotFound for no provider, NotSupported for one off."""
         if name not in PROVIDER_NAMES:
@@ -41,6 +47,16 @@ class Wiring:
             raise errors.NotSupported(
                 f"{name} is not set up in this deployment (set up: {on})."
             ) from error
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of settling that the settings ask for."""
+    return Rules(
+        of_spent=settings.refund_of_spent,
+        grace=timedelta(hours=settings.grace_hours),
+        failures_max=settings.dunning_attempts,
+        of_duplicates=settings.duplicate_subscriptions,
+    )
 
 
 def make_providers(settings: Settings) -> dict[str, Provider]:

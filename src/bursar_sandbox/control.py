@@ -1,11 +1,12 @@
 """The sandbox's own routes under `/_sandbox/`: health, clock, faults, reset, objects, deliveries,
-disputes and new cards.
+billing rules, disputes and new cards.
 
 Owns what they take and answer, in JSON. They need no keys.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from bursar_sandbox import deliveries, faults
 from bursar_sandbox.store import Store
-from bursar_sandbox.stripe import disputes, methods, records, timers
+from bursar_sandbox.stripe import disputes, methods, records, subscription_retries, timers
 from bursar_sandbox.stripe.errors import StripeError
 
 FARTHEST_SECONDS = 100 * 366 * 24 * 3600
@@ -93,6 +94,19 @@ async def change_faults(request: Request) -> Response:
     return _json(plan.shown())
 
 
+async def billing(request: Request) -> Response:
+    """How unpaid invoices of subscriptions are tried again, which Stripe has in its dashboard."""
+    try:
+        wanted = orjson.loads(await request.body()) if request.method == "POST" else {}
+        if not isinstance(wanted, dict):
+            return _refused('expected {"retry_days", "after_last", "upcoming_days"}')
+        with request.app.state.store.transaction() as tx:
+            rules = subscription_retries.change(tx, wanted)
+    except ValueError as error:
+        return _refused(str(error))
+    return _json(asdict(rules))
+
+
 async def dispute(request: Request) -> Response:
     """A buyer's bank takes a charge back, or asks about it."""
     try:
@@ -147,6 +161,7 @@ async def renew_card(request: Request) -> Response:
 routes = [
     Route("/_sandbox/health", health),
     Route("/_sandbox/clock", clock, methods=["GET", "POST"]),
+    Route("/_sandbox/billing", billing, methods=["GET", "POST"]),
     Route("/_sandbox/faults", change_faults, methods=["GET", "POST", "DELETE"]),
     Route("/_sandbox/reset", reset, methods=["POST"]),
     Route("/_sandbox/objects/{object_id}", show_object),

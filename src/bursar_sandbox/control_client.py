@@ -60,6 +60,15 @@ def renew_card(base_url: str, method_id: str) -> dict[str, Any]:
     return _call(base_url, "POST", f"/_sandbox/payment_methods/{method_id}/renew")
 
 
+def set_billing(base_url: str, **wanted: Any) -> dict[str, Any]:
+    """Set when unpaid invoices of subscriptions are tried again, `retry_days`; what follows the
+    last try, `after_last`; and how many days ahead an invoice is announced, `upcoming_days`.
+
+    Returns the rules in force. Raises SandboxError for a rule that there is not.
+    """
+    return _call(base_url, "POST", "/_sandbox/billing", wanted)
+
+
 def faults(base_url: str) -> dict[str, Any]:
     """The faults in force and how many calls and webhooks they have decided on."""
     return _call(base_url, "GET", "/_sandbox/faults")

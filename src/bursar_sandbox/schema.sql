@@ -57,6 +57,16 @@ CREATE TABLE IF NOT EXISTS timers (
 );
 CREATE INDEX IF NOT EXISTS timers_by_due ON timers (due);
 
+-- The same for what lives on a test clock; `due` is that clock's time.
+CREATE TABLE IF NOT EXISTS clock_timers (
+    id    INTEGER PRIMARY KEY,
+    clock TEXT NOT NULL,
+    due   INTEGER NOT NULL,
+    kind  TEXT NOT NULL,
+    ref   TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS clock_timers_by_due ON clock_timers (clock, due);
+
 -- Letters that the mail server took, byte for byte.
 CREATE TABLE IF NOT EXISTS letters (
     id         INTEGER PRIMARY KEY,

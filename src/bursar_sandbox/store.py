@@ -19,13 +19,34 @@ import orjson
 from bursar_sandbox.clock import Clock
 from bursar_sandbox.faults import Plan
 
-TABLES = ("objects", "idempotency", "deliveries", "forgeries", "timers", "meta", "letters")
+TABLES = (
+    "objects",
+    "idempotency",
+    "deliveries",
+    "forgeries",
+    "timers",
+    "clock_timers",
+    "meta",
+    "letters",
+)
 
 
 class Transaction:
-    """One transaction. Everything read and written in a request goes through it."""
+    """One transaction. Everything read and written in a request goes through it.
 
-    __slots__ = ("base_url", "connection", "idempotency_key", "now", "owed", "request_id", "store")
+    `now` is the time it lives in: the sandbox's, or that of the test clock `clock`.
+    """
+
+    __slots__ = (
+        "base_url",
+        "clock",
+        "connection",
+        "idempotency_key",
+        "now",
+        "owed",
+        "request_id",
+        "store",
+    )
 
     def __init__(
         self, store: Store, request_id: str | None, idempotency_key: str | None, base_url: str
@@ -33,6 +54,7 @@ class Transaction:
         self.store = store
         self.connection = store.connection
         self.now = store.clock.now()
+        self.clock: str | None = None
         self.request_id = request_id
         self.idempotency_key = idempotency_key
         self.base_url = base_url
@@ -129,20 +151,48 @@ class Store:
         self.next_due = None
 
     def schedule(self, tx: Transaction, due: int, kind: str, ref: str) -> None:
-        """Let `kind` happen to `ref` at `due`, in the sandbox's time."""
+        """Let `kind` happen to `ref` at `due`, in the time that the transaction lives in."""
+        if tx.clock is not None:
+            tx.execute(
+                "INSERT INTO clock_timers (clock, due, kind, ref) VALUES (?, ?, ?, ?)",
+                (tx.clock, due, kind, ref),
+            )
+            return
         tx.execute("INSERT INTO timers (due, kind, ref) VALUES (?, ?, ?)", (due, kind, ref))
         if self.next_due is None or due < self.next_due:
             self.next_due = due
 
     def claim_timer(self, tx: Transaction) -> tuple[str, str] | None:
-        """Take the earliest timer that is due, as (kind, ref); None when none is."""
+        """Take the earliest timer that is due, as (kind, ref); None when none is.
+
+        The transaction goes back to the moment at which it fell due, so that what happens then
+        bears that time, however far the clock went on in one step.
+        """
         row = tx.execute(
-            "SELECT id, kind, ref FROM timers WHERE due <= ? ORDER BY due, id LIMIT 1", (tx.now,)
+            "SELECT id, kind, ref, due FROM timers WHERE due <= ? ORDER BY due, id LIMIT 1",
+            (tx.now,),
         ).fetchone()
         if row:
             tx.execute("DELETE FROM timers WHERE id = ?", (row[0],))
+            tx.now = row[3]
         self.next_due = self._earliest_timer()
         return (row[1], row[2]) if row else None
+
+    def claim_clock_timer(self, tx: Transaction, clock: str, until: int) -> tuple[str, str] | None:
+        """Take the earliest timer of a test clock that is due at `until`, as `claim_timer` does.
+
+        The transaction lives in the test clock's time from here on.
+        """
+        row = tx.execute(
+            "SELECT id, kind, ref, due FROM clock_timers WHERE clock = ? AND due <= ?"
+            " ORDER BY due, id LIMIT 1",
+            (clock, until),
+        ).fetchone()
+        if row is None:
+            return None
+        tx.execute("DELETE FROM clock_timers WHERE id = ?", (row[0],))
+        tx.now, tx.clock = row[3], clock
+        return row[1], row[2]
 
     def _earliest_timer(self) -> int | None:
         row = self.connection.execute("SELECT min(due) FROM timers").fetchone()

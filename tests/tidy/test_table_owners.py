@@ -29,6 +29,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "db/migrate.py": ("schema_functions", "schema_migrations", "schema_lock"),
     "billing/provider_customers.py": ("provider_customers",),
     "billing/reversals.py": ("reversals",),
+    "billing/subscription_changes.py": ("subscription_changes",),
+    "billing/subscriptions/rows.py": ("invoices", "subscriptions", "trials"),
     "billing/vouchers.py": ("voucher_uses", "vouchers"),
     "messages/endpoints.py": ("webhook_endpoints",),
     "messages/inbox.py": ("inbox_keys", "inbox_messages", "inbox_queue", "inbox_states"),

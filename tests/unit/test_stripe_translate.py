@@ -19,7 +19,8 @@ import odd_events
 from bursar import errors
 from bursar.money import AMOUNT_MAX
 from bursar.providers.mirrored import CatalogFact
-from bursar.providers.port import Ignored, PaymentFacts, Unusable
+from bursar.providers.port import Facts, Ignored, PaymentFacts, Unusable
+from bursar.providers.recurring import SubscriptionNews
 from bursar.providers.stripe import Stripe, translate
 
 SECRET = "whsec_translate"
@@ -65,13 +66,13 @@ def storable(text: str) -> bool:
     return "\0" not in text and text == text.encode("utf-8", "replace").decode()
 
 
-def read(body: bytes) -> PaymentFacts | CatalogFact | Ignored | Unusable:
+def read(body: bytes) -> Facts | Unusable:
     """Take a signed body through both parsers, holding each to what the rooms behind can take."""
     received = STRIPE.verify(body, headers(body))
     assert received.payload == body
     assert 0 < len(received.event_key) <= 255
     assert all(storable(word) for word in (received.event_key, received.type, received.account))
-    found: PaymentFacts | CatalogFact | Ignored | Unusable
+    found: Facts | Unusable
     try:
         found = STRIPE.translate(body)
     except Unusable as unusable:
@@ -88,6 +89,9 @@ def read(body: bytes) -> PaymentFacts | CatalogFact | Ignored | Unusable:
     assert all(storable(text) and len(text) <= 2000 for text in texts(fields))
     if isinstance(found, CatalogFact):
         assert len(found.id) <= 255
+        return found
+    if isinstance(found, SubscriptionNews):
+        assert found.subscription_id
         return found
     sums = [found.amount_minor, found.captured_minor, *(r.amount_minor for r in found.refunds)]
     assert all(0 <= amount <= AMOUNT_MAX for amount in sums if amount is not None)
@@ -106,6 +110,10 @@ def code_of(found: object) -> str:
 @pytest.mark.parametrize("event_type", sorted(translate.HANDLED))
 def test_an_event_as_it_should_be_says_what_it_says(event_type: str) -> None:
     found = read(json.dumps(whole(event_type)).encode())
+    if isinstance(found, SubscriptionNews):
+        invoice = None if "invoice" not in event_type or "upcoming" in event_type else "in_odd"
+        assert found == SubscriptionNews("stripe", "sub_odd", invoice)
+        return
     assert isinstance(found, PaymentFacts | CatalogFact)
     assert found.at == datetime.fromtimestamp(odd_events.CREATED, UTC)
     if isinstance(found, CatalogFact):
@@ -246,6 +254,6 @@ def test_a_decline_without_a_code_is_still_a_decline() -> None:
 
 
 def test_an_unknown_type_is_ignored_whatever_it_carries() -> None:
-    for kind in ("invoice.created", "", "x" * 5000, None, 7, [], {}):
+    for kind in ("invoice.updated", "", "x" * 5000, None, 7, [], {}):
         body = json.dumps({**whole(COMPLETED), "type": kind}).encode()
         assert isinstance(read(body), Ignored)

@@ -1,7 +1,7 @@
 """Events of the version that the guides used and of the pinned one say the same to us.
 
-The pinned ones came from the sandbox, whose words are held against the provider's types; the old
-ones are what an endpoint pinned to the old version got of the very same events.
+Both are held against the provider's own types: the pinned ones against those of its library, the
+old ones, which tell the very same events, against its description of that time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import stripe
 
 from bursar.providers.mirrored import CatalogFact
 from bursar.providers.port import PaymentFacts
+from bursar.providers.recurring import SubscriptionNews
 from bursar.providers.stripe import translate
 from stripe_schema import SchemaUnavailableError, check, legacy, schema_or_skip
 
@@ -46,7 +47,7 @@ def test_every_event_that_is_read_has_a_fixture_of_each_version(version: str) ->
 def test_both_versions_of_an_event_give_equal_facts(kind: str) -> None:
     old, new = event("acacia", kind), event("endive", kind)
     facts = translate.event(new)
-    assert isinstance(facts, PaymentFacts | CatalogFact)
+    assert isinstance(facts, PaymentFacts | CatalogFact | SubscriptionNews)
     assert translate.event(old) == facts
     assert old["id"] == new["id"]
 
@@ -57,6 +58,10 @@ def test_what_is_read_is_there_to_be_read(kind: str) -> None:
     if isinstance(facts, CatalogFact):
         assert facts.id
         assert (facts.body == {}) == kind.endswith(".deleted")
+        return
+    if isinstance(facts, SubscriptionNews):
+        assert facts.subscription_id
+        assert bool(facts.invoice_id) == (kind.startswith("invoice.") and "upcoming" not in kind)
         return
     assert isinstance(facts, PaymentFacts)
     assert facts.currency == ("eur" if "async_payment" in kind else "usd")
@@ -80,6 +85,14 @@ def test_the_old_ones_have_the_old_places_and_lack_the_new() -> None:
         if old["object"] in ("payment_intent", "charge"):
             assert "invoice" in old
             assert "invoice" not in new
+        if old["object"] == "invoice":
+            assert old["subscription"] == new["parent"]["subscription_details"]["subscription"]
+            assert "parent" not in old
+            assert "subscription" not in new
+        if old["object"] == "subscription":
+            ends = [item["current_period_end"] for item in new["items"]["data"]]
+            assert ends == [old["current_period_end"]]
+            assert "current_period_end" not in old["items"]["data"][0]
 
 
 def test_a_lapsed_hold_is_told_from_one_that_was_given_up() -> None:

@@ -30,5 +30,9 @@ class Actor:
     def require(self, *kinds: Kind) -> None:
         """Raise errors.Denied unless this actor is of one of `kinds`."""
         if self.kind not in kinds:
-            wanted = " or ".join(kinds)
-            raise errors.Denied(f"This needs the key of a {wanted}; yours is of a {self.kind}.")
+            wanted = " or ".join(_one(kind) for kind in kinds)
+            raise errors.Denied(f"This needs the key of {wanted}; yours is of {_one(self.kind)}.")
+
+
+def _one(kind: Kind) -> str:
+    return f"an {kind}" if kind == "admin" else f"a {kind}"

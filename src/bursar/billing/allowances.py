@@ -46,13 +46,16 @@ class Period:
 class Allowance:
     """What a period is to have brought in all: `target` is the greatest that was paid for.
 
-    `ends_at` counts when this is the first that the period gets.
+    `ends_at` counts when this is the first that the period gets. What is paid for after the period
+    has ended goes `into` another, which must end later. `payment_id` is the money that raised it.
     """
 
     period: Period
     target: int
     ends_at: datetime
     description: str | None = None
+    into: Period | None = None
+    payment_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ async def grant(conn: Connection, allowances: Sequence[Allowance], *, at: dateti
         due = await _due(conn, one, at=at)
         if due is not None:
             postings.append(due)
-            await expiry.schedule(conn, one.period.account, ends_at=one.ends_at, at=at)
+            account = (one.into or one.period).account
+            await expiry.schedule(conn, account, ends_at=one.ends_at, at=at)
     posted = await entries.post(conn, postings, at=at)
     given = {
         posting.cause.id: posting.amount
@@ -116,7 +120,7 @@ async def grant(conn: Connection, allowances: Sequence[Allowance], *, at: dateti
 
 async def _due(conn: Connection, allowance: Allowance, *, at: datetime) -> Posting | None:
     """The posting that a period still needs, if any; the customer is locked."""
-    period, account = allowance.period, allowance.period.account
+    period, account = allowance.period, (allowance.into or allowance.period).account
     # What was rolled over lies in the same account and is no part of what was paid for.
     cause = period.cause(f"grant:{allowance.target}")
     got = await entries.posted_for_cause(conn, cause.kind, cause.id, purpose="grant:")
@@ -125,9 +129,10 @@ async def _due(conn: Connection, allowance: Allowance, *, at: datetime) -> Posti
     )
     if allowance.target <= got or (ends_at or allowance.ends_at) <= at:
         return None
-    return _subscription(
+    due = _subscription(
         account, allowance.target - got, cause, allowance.ends_at, allowance.description
     )
+    return replace(due, payment_id=allowance.payment_id)
 
 
 def _subscription(

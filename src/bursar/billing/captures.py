@@ -8,7 +8,7 @@ call whose answer was lost. What others decide at the provider comes through set
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,16 +16,23 @@ from bursar import errors, failpoints
 from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
 from bursar.billing import merging, order_decisions, payments, settle
-from bursar.billing.credits import OfSpent
 from bursar.billing.order_decisions import Decision, Kind
 from bursar.billing.payment_facts import Row
 from bursar.billing.payments import Payment
+from bursar.billing.rules import USUAL, Rules
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import timers
 from bursar.money import format_money
-from bursar.providers.port import CancelOrder, CancelReason, CaptureOrder, PaymentFacts, Provider
+from bursar.providers.port import (
+    CancelOrder,
+    CancelReason,
+    CaptureOrder,
+    PaymentFacts,
+    Provider,
+    Told,
+)
 
 CHECK_TIMER = "order.check"
 ANSWER_LENGTH = timedelta(minutes=2)
@@ -50,7 +57,7 @@ class Wanted:
     reason: CancelReason | None = None
     requested_by: str
     actor: Actor
-    of_spent: OfSpent = "debt"
+    rules: Rules = USUAL
 
 
 async def decide(
@@ -78,7 +85,7 @@ async def decide(
 
         reference = await db.run(work)
     failpoints.reach("capture.after_intent")
-    return await _ask(db, providers, reference, clock, wanted.of_spent)
+    return await _ask(db, providers, reference, clock, wanted.rules)
 
 
 async def check(
@@ -87,7 +94,7 @@ async def check(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: ask what became of a decision that is open; returns when to look again.
 
@@ -95,7 +102,7 @@ async def check(
     """
     refusals = (errors.ProviderRejected, errors.PaymentNotCapturable, errors.NotFound)
     with contextlib.suppress(*refusals):
-        decision = await _ask(db, providers, reference, clock, of_spent)
+        decision = await _ask(db, providers, reference, clock, rules)
         return clock.now() + LOOK_AGAIN if decision.open else None
     return None
 
@@ -148,7 +155,7 @@ async def _ask(
     providers: Mapping[str, Provider],
     reference: str,
     clock: Clock,
-    of_spent: OfSpent,
+    rules: Rules,
 ) -> Decision:
     """Have a decision carried out, under its key, and settle the answer."""
     async with db.connection() as conn:
@@ -157,7 +164,7 @@ async def _ask(
             raise errors.NotFound("There is no such decision.")
         payment = await payments.get_payment(conn, decision.customer_id, decision.payment_id)
     provider = _provider_of(providers, payment)
-    asking = _Asking(db, provider, decision, payment, clock, of_spent)
+    asking = _Asking(db, provider, decision, payment, clock, rules)
     if not decision.open:
         return asking.told(decision)
     age = clock.now() - decision.created_at
@@ -204,10 +211,10 @@ class _Asking:
     decision: Decision
     payment: Payment
     clock: Clock
-    of_spent: OfSpent
+    rules: Rules
 
     async def settle(
-        self, facts: list[PaymentFacts], *, otherwise: str = "", fetched: bool = False
+        self, facts: Sequence[Told], *, otherwise: str = "", fetched: bool = False
     ) -> Decision:
         """Settle what the provider says, and close the decision as the payment shows.
 
@@ -216,7 +223,7 @@ class _Asking:
 
         async def work(conn: Connection) -> Decision:
             at = self.clock.now()
-            await settle.settle(conn, facts, at=at, fetched=fetched, of_spent=self.of_spent)
+            await settle.settle(conn, facts, at=at, fetched=fetched, rules=self.rules)
             decision = self.decision
             locked = await merging.lock(conn, decision.customer_id, decision.payment_id)
             outcome = _outcome(decision, locked.rows[0]) or otherwise

@@ -21,7 +21,9 @@ from bursar.messages.outbox import Event
 OPENED = "case.opened"
 """What the event is called that tells of a case."""
 
-CaseKind = Literal["unmatched", "mismatch", "excess", "duplicate", "dead", "unknown", "drift"]
+CaseKind = Literal[
+    "unmatched", "mismatch", "excess", "duplicate", "dead", "unknown", "drift", "review"
+]
 
 OPEN = """
 insert into cases (kind, reference, customer_id, payment_id, amount_minor, currency, summary,
@@ -182,7 +184,7 @@ async def close(
     resolution: str,
     *,
     customer_id: int,
-    payment_id: int,
+    payment_id: int | None,
     at: datetime,
 ) -> None:
     """Close the open cases of these things, which a payment has settled."""

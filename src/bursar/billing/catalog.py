@@ -35,17 +35,6 @@ where i.kind = 'pack' and i.active and p.active and p.recurring is null
 order by i.position, i.key, p.currency
 """
 
-# A price that is off sale sold what its item is by now: who still paid it gets that.
-SOLD = """
-select i.key, i.name, i.unit, u.name as unit_label, u.decimals as unit_decimals, i.credits,
-    p.amount_minor, p.currency, i.description, i.position, i.capture_method, p.provider_price_id,
-    i.details
-from catalog_items i
-join catalog_units u on u.unit = i.unit
-join catalog_prices p on p.kind = i.kind and p.key = i.key
-where i.kind = 'pack' and p.provider = $1 and p.provider_price_id = any ($2)
-"""
-
 CURRENCIES_SOLD = """
 select distinct p.currency from catalog_prices p
 join catalog_items i on i.kind = p.kind and i.key = p.key
@@ -201,12 +190,6 @@ async def get_pack_by_price(conn: Connection, provider: str, price_id: str) -> P
     if row is None:
         raise errors.UnknownItem("The catalogue sells nothing at this price.")
     return _pack(row)
-
-
-async def list_sold(conn: Connection, provider: str, price_ids: Sequence[str]) -> dict[str, Pack]:
-    """The packs that these prices of a provider's sell, or sold, by price id."""
-    rows = await conn.fetch(SOLD, provider, list(price_ids))
-    return {row["provider_price_id"]: _pack(row) for row in rows}
 
 
 def _pack(row: Any) -> Pack:

@@ -22,7 +22,13 @@ credits = 20                      # the allowance of each period
 prices = { month = { usd = 1500 }, year = { usd = 15000 } }
 durations = { 3 = { usd = 4000 } } # or so many months at once, paid once
 trial_days = 14
+trial_card = false                # the trial asks for no card; by default it does
+trial_end = "pause"               # if none came by its end; by default the subscription ends
+trial_credits = 5                 # once for each person
+rollover = 10                     # at most so many credits go on into the next period
+yearly_credits = "once"           # a year's allowance at once; by default month by month
 group = "pages"                   # of a group a customer has one plan at a time
+addon = false                     # true: it may run beside others of its group
 """
 
 from __future__ import annotations
@@ -241,7 +247,7 @@ def _catalog(tables: CatalogTables) -> Catalog:
             for currency, amount in pack.prices.items()
         )
     for position, (key, plan) in enumerate(tables.plans.items()):
-        terms = {**_details(plan), "group": plan.group, "trial_days": plan.trial_days}
+        terms = {**_details(plan), **_plan_terms(plan, tables)}
         items.append(_item(key, plan, tables, position, terms))
         prices.extend(
             FilePrice("plan", key, currency, amount, interval, tax=plan.tax or tables.tax)
@@ -258,6 +264,20 @@ def _catalog(tables: CatalogTables) -> Catalog:
 
 def _details(item: ItemTable) -> dict[str, Any]:
     return {"rights": rights.as_json(item.rights())}
+
+
+def _plan_terms(plan: PlanTable, tables: CatalogTables) -> dict[str, Any]:
+    parts = 10 ** tables.units[plan.unit].decimals
+    return {
+        "group": plan.group,
+        "addon": plan.addon,
+        "trial_days": plan.trial_days,
+        "trial_card": plan.trial_card,
+        "trial_end": plan.trial_end,
+        "trial_credits": (plan.trial_credits or 0) * parts,
+        "rollover": (plan.rollover or 0) * parts,
+        "yearly_credits": plan.yearly_credits,
+    }
 
 
 def _item(

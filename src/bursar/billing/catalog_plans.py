@@ -5,8 +5,9 @@ Reads the catalogue's tables and writes none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import orjson
 
@@ -25,6 +26,14 @@ where i.kind = 'plan' and i.active and p.active
     and (p.recurring is not null or p.months is not null)
     and p.provider = $1 and p.provider_price_id is not null
 order by i.position, i.key, p.recurring, p.months, p.currency
+"""
+
+# A price that is off sale keeps meaning its plan: running subscriptions keep theirs.
+TERMS = """
+select i.key, i.name, i.unit, i.credits, i.details, p.provider_price_id
+from catalog_items i
+join catalog_prices p on p.kind = i.kind and p.key = i.key
+where i.kind = 'plan' and p.provider = $1 and p.provider_price_id = any ($2)
 """
 
 
@@ -49,6 +58,25 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What subscribing to a plan means, beside its price. Credits in the unit's smallest parts."""
+
+    key: str
+    name: str
+    unit: str
+    credits: int
+    rights: tuple[Right, ...]
+    group: str
+    addon: bool = False
+    trial_days: int | None = None
+    trial_card: bool = True
+    trial_end: Literal["cancel", "pause"] = "cancel"
+    trial_credits: int = 0
+    rollover: int = 0
+    yearly_credits: Literal["monthly", "once"] = "monthly"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A plan on sale. `credits` smallest parts of `unit` are its allowance, None for none.
 
@@ -64,6 +92,7 @@ class Plan:
     trial_days: int | None
     group: str
     prices: tuple[PlanPrice, ...]
+    terms: Terms
     durations: tuple[Duration, ...] = ()
     """Shortest first."""
 
@@ -94,9 +123,60 @@ async def list_plans(conn: Connection, provider: str) -> list[Plan]:
                 group=details["group"],
                 prices=tuple(prices.get(row["key"], ())),
                 durations=tuple(durations.get(row["key"], ())),
+                terms=_terms(row),
             )
         )
     return plans
+
+
+async def list_terms(conn: Connection, provider: str, price_ids: Sequence[str]) -> dict[str, Terms]:
+    """The plans that these prices of a provider's are of, on sale or not, by price id."""
+    rows = await conn.fetch(TERMS, provider, list(price_ids))
+    return {row["provider_price_id"]: _terms(row) for row in rows}
+
+
+async def get_recurring(
+    conn: Connection,
+    provider: str,
+    key: str,
+    interval: Literal["month", "year"],
+    *,
+    currency: str | None = None,
+    usual: str | None = None,
+) -> tuple[Plan, PlanPrice]:
+    """A plan for each month or year in one currency: the one asked for, else the buyer's usual
+    one, else the US dollar, else its own. Raises UnknownItem, IntervalNotOffered, CurrencyNotSold.
+    """
+    plan = next((plan for plan in await list_plans(conn, provider) if plan.key == key), None)
+    if plan is None:
+        raise errors.UnknownItem(f"There is no plan {key!r} on sale.")
+    offered = {price.currency: price for price in plan.prices if price.interval == interval}
+    if not offered:
+        others = sorted({price.interval for price in plan.prices})
+        words = " or ".join(others) or "no interval: buy it for some months"
+        raise errors.IntervalNotOffered(f"{key!r} is not sold by the {interval}, but by {words}.")
+    liked = next((c for c in (usual, DEFAULT_CURRENCY) if c in offered), min(offered))
+    wanted = currency or liked or ""
+    if wanted not in offered:
+        others_sold = ", ".join(sorted(offered)).upper()
+        raise errors.CurrencyNotSold(
+            f"{key!r} is not sold in {wanted.upper()}, but in {others_sold}."
+        )
+    return plan, offered[wanted]
+
+
+def _terms(row: Any) -> Terms:
+    details = orjson.loads(row["details"])
+    names = [field.name for field in fields(Terms) if field.name in details]
+    said = {name: details[name] for name in names if name != "rights"}
+    return Terms(
+        key=row["key"],
+        name=row["name"],
+        unit=row["unit"],
+        credits=row["credits"] or 0,
+        rights=rights.from_json(details["rights"]),
+        **{"group": "main", **said},
+    )
 
 
 async def get_duration(
@@ -109,8 +189,9 @@ async def get_duration(
         raise errors.UnknownItem(f"There is no plan {key!r} on sale.")
     offered = {d.currency: d for d in plan.durations if d.months == months}
     if not offered:
-        sold = sorted({d.months for d in plan.durations})
-        words = ", ".join(map(str, sold)) or "none"
+        if not plan.durations:
+            raise errors.DurationNotOffered(f"{key!r} is not sold by duration.")
+        words = ", ".join(str(sold) for sold in sorted({d.months for d in plan.durations}))
         raise errors.DurationNotOffered(
             f"{key!r} is not sold for {months} months; the durations on offer are: {words}."
         )

@@ -4,7 +4,8 @@ Owns catalog_prices. A price never changes: a new amount becomes a new price, wh
 lookup key over, and the old one is archived. Products and prices are made at the provider first;
 then one transaction puts everything on sale together, so that no buyer meets new credits at an old
 price. Each price is committed before its call, with the reference under which the provider is
-asked, so a push that died goes on where it stopped.
+asked, so a push that died goes on where it stopped. Payment links that promise what is not sold any
+more end with it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from bursar.access import audit_log
-from bursar.billing import catalog, rights
+from bursar.billing import catalog, links, rights
 from bursar.billing.catalog import Item
 from bursar.billing.catalog_file import Catalog, FilePrice, product_id, told_features
 from bursar.clock import Clock
@@ -118,6 +119,8 @@ async def push(
             await conn.execute(ARCHIVED, provider.name, price_id, clock.now())
         pushed.archived.append(price_id)
         report(f"archived {price_id}")
+    for link_id in await links.close_stale(db, provider, clock=clock):
+        report(f"closed payment link {link_id}")
     return pushed
 
 

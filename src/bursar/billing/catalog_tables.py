@@ -97,13 +97,21 @@ class PlanTable(ItemTable):
     """`[plans.…]`; `credits` is the allowance of each period.
 
     `durations` are what so many months cost, paid once: months, then the price by currency.
+    `trial_end` is what follows a trial that asked for no card (`trial_card = false`) and got none;
+    `rollover` how many credits at most go on into the next period; an `addon` runs beside others.
     """
 
     credits: Amount | None = None
     prices: PlanPrices = PlanPrices()
     durations: dict[Months, Prices] = {}
     trial_days: int | None = Field(None, ge=1, le=730, strict=True)
+    trial_card: bool = True
+    trial_end: Literal["cancel", "pause"] = "cancel"
+    trial_credits: Amount | None = None
+    rollover: Amount | None = None
+    yearly_credits: Literal["monthly", "once"] = "monthly"
     group: Key = "main"
+    addon: bool = False
 
 
 class CatalogTables(Table):

@@ -16,6 +16,7 @@ from uuid import uuid4
 from bursar import errors, failpoints
 from bursar.access import idempotency
 from bursar.billing import (
+    asking,
     cases,
     coupons,
     customers,
@@ -24,26 +25,28 @@ from bursar.billing import (
     payments,
     provider_customers,
     settle,
+    subscribing,
 )
 from bursar.billing.coupons import Coupon
-from bursar.billing.credits import OfSpent
 from bursar.billing.orders import Order, Priced
 from bursar.billing.payments import Intent, Payment
+from bursar.billing.rules import USUAL, Rules
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import timers
 from bursar.providers.mirrored import CheckoutTerms, Discount
 from bursar.providers.port import CheckoutOrder, OpenedCheckout, OrderLine, Provider
+from bursar.providers.recurring import SubscribeTerms
 
 CHECK_TIMER = "payment.check"
 ANSWER_LENGTH = timedelta(minutes=2)
 """How long the provider may take to open a session before the call counts as lost."""
 CHECK_AFTER = timedelta(minutes=5)
-"""How long after a session's end we ask what became of it, if no message told us."""
+"""How long after the end of a session or an intent we ask what became of it, if no message told."""
 CHECKED_OPEN = (timedelta(minutes=15), timedelta(hours=2))
-"""How long after its opening an open session is asked about: most are paid within minutes, and a
-buyer whose message was lost must not wait for the session's end."""
+"""How long after its opening one that is open is asked about: most are paid within minutes, and a
+buyer whose message was lost must not wait for its end."""
 LOOK_AGAIN = timedelta(hours=6)
 PATIENCE = timedelta(days=30)
 """How long money may be on its way (a bank debit, a hold) before a person is asked."""
@@ -64,8 +67,8 @@ async def open(
 
     `key` is the client's claimed idempotency key, to which the payment is tied as it is stored;
     `resume` the reference that an earlier try with that key got to.
-    Raises Invalid and its leaves, CouponExhausted, ProviderUnavailable, ProviderRejected,
-    ProviderUnknown.
+    Raises Invalid and its leaves, AlreadySubscribed, CouponExhausted, ProviderUnavailable,
+    ProviderRejected, ProviderUnknown.
     """
     reference = resume
     if reference is None:
@@ -74,7 +77,13 @@ async def open(
             priced = await orders.price(conn, provider.name, provider.capabilities, order)
             if coupon is not None:
                 priced = orders.discounted(provider.capabilities, priced, coupon, at=clock.now())
-            reference = await _begin(conn, provider, order, priced, at=clock.now())
+            admitted = await subscribing.admit(
+                conn, order.customer_id, provider.name, priced, at=clock.now()
+            )
+            if admitted.same is not None:
+                reference = admitted.same.reference
+            else:
+                reference = await _begin(conn, provider, order, priced, at=clock.now())
             if key is not None:
                 await idempotency.attach(conn, key, reference)
     failpoints.reach("checkout.after_intent")
@@ -89,7 +98,24 @@ async def open(
             "The payment provider refused this checkout. Begin a new one, with another "
             "Idempotency-Key."
         )
+    await _make_way(db, provider, payment, clock)
     return await _call(db, provider, payment, clock)
+
+
+async def _make_way(db: Database, provider: Provider, payment: Payment, clock: Clock) -> None:
+    """Close the open checkouts that one for a subscription replaces."""
+    group = payment.snapshot.get("plan_group")
+    if group is None or payment.snapshot.get("addon"):
+        return
+    async with db.connection() as conn:
+        found = await payments.list_subscribing(conn, payment.customer_id, group, at=clock.now())
+    older = [other for other in found if other.id < payment.id]
+    try:
+        await subscribing.close_others(db, provider, older, group, clock=clock)
+    except errors.AlreadySubscribed:
+        async with db.transaction() as conn:
+            await payments.not_opened(conn, payment, "refused")
+        raise
 
 
 async def sync(
@@ -98,7 +124,7 @@ async def sync(
     payment: Payment,
     *,
     clock: Clock,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> Payment:
     """Ask the provider how an unfinished payment stands, and settle it as its webhook would.
 
@@ -106,16 +132,8 @@ async def sync(
     """
     if payment.settled or (payment.session_id is None and payment.payment_intent_id is None):
         return payment
-    facts = await provider.fetch_payment(
-        session_id=payment.session_id,
-        payment_intent_id=payment.payment_intent_id,
-        reference=payment.reference,
-    )
-
-    async def work(conn: Connection) -> None:
-        await settle.settle(conn, facts, at=clock.now(), fetched=True, of_spent=of_spent)
-
-    await db.run(work)
+    missing = settle.FactsMissing(payment.session_id, payment.payment_intent_id, payment.reference)
+    await asking.take(db, await asking.ask(db, provider, missing), clock=clock, rules=rules)
     async with db.connection() as conn:
         return await payments.get_payment(conn, payment.customer_id, payment.id)
 
@@ -126,7 +144,7 @@ async def check(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: ask what became of a payment that no message has closed.
 
@@ -144,11 +162,11 @@ async def check(
         with contextlib.suppress(errors.ProviderRejected):
             await _call(db, provider, payment, clock)
         return None
-    payment = await sync(db, provider, payment, clock=clock, of_spent=of_spent)
+    payment = await sync(db, provider, payment, clock=clock, rules=rules)
     if payment.settled:
         return None
     if now - payment.created_at < PATIENCE:
-        return _next_look(payment, now)
+        return next_look(payment, now)
     opening = cases.Opening(
         kind="unknown",
         reference=f"payment:{payment.id}",
@@ -196,6 +214,7 @@ async def _begin(
             "cancel_url": order.cancel_url,
             "discount": asdict(priced.discount) if priced.discount else None,
             "terms": asdict(terms),
+            "subscribe": asdict(priced.subscribes.terms) if priced.subscribes else None,
             "receipt_email": order.user.email if provider.capabilities.receipts else None,
         },
         description=order.description,
@@ -271,14 +290,14 @@ async def _store(db: Database, payment: Payment, opened: OpenedCheckout, clock: 
         )
         await timers.cancel(conn, CHECK_TIMER, payment.reference)
         stored = await payments.get_payment(conn, payment.customer_id, payment.id)
-        due_at = _next_look(stored, clock.now())
+        due_at = next_look(stored, clock.now())
         await timers.schedule(conn, CHECK_TIMER, payment.reference, due_at=due_at, at=clock.now())
         return stored
 
 
-def _next_look(payment: Payment, now: datetime) -> datetime:
-    """The next time to ask about a payment that is not settled yet."""
-    if payment.session_id is None or payment.expires_at is None:
+def next_look(payment: Payment, now: datetime) -> datetime:
+    """The next time to ask about a payment that is not settled yet, by session or by card form."""
+    if payment.expires_at is None:
         return now + LOOK_AGAIN
     end = payment.expires_at + CHECK_AFTER
     looks = (*(payment.created_at + after for after in CHECKED_OPEN), end)
@@ -307,6 +326,7 @@ async def _create(
         discount=Discount(**asked["discount"]) if asked.get("discount") else None,
         terms=CheckoutTerms(**asked.get("terms", {})),
         receipt_email=asked.get("receipt_email"),
+        subscribe=SubscribeTerms(**asked["subscribe"]) if asked.get("subscribe") else None,
     )
     try:
         return await provider.create_checkout(order)

@@ -11,20 +11,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
+from bursar.billing import expiry
 from bursar.billing.payment_facts import Row, Sums, credits_due
+from bursar.billing.rules import OfSpent
 from bursar.db.connections import Connection
 from bursar.ledger import entries
-from bursar.ledger.entries import Cause, Posting
-
-OfSpent = Literal["debt", "refuse", "forgive"]
-"""What a refund does about credits that are spent: they are owed, the refund is refused unless
-forced (then, and when the provider tells of it, they are owed), or they are let go."""
+from bursar.ledger.entries import Cause, Filled, Posting
 
 
 async def granted(conn: Connection, rows: Sequence[Row]) -> dict[int, int]:
     """The credits that each payment has brought so far, by payment id."""
     customers, ids = [row.customer_id for row in rows], [row.id for row in rows]
-    return await entries.posted_for_payments(conn, customers, ids, types=["purchase"])
+    return await entries.posted_for_payments(
+        conn, customers, ids, types=["purchase", "subscription"]
+    )
 
 
 async def grant(
@@ -74,27 +74,50 @@ async def take_back(
     customers, ids = [row.customer_id for row in rows], [row.id for row in rows]
     taken = await entries.posted_for_payments(conn, customers, ids, types=["refund"])
     held = await entries.posted_for_payments(conn, customers, ids, types=["hold", "release"])
+    filled = await _filled(conn, rows)
     postings: list[Posting] = []
     for sums in concerned:
-        row = sums.row
+        row, plan = sums.row, filled.get(sums.row.id)
         given = granted_by_id.get(row.id, 0)
         target = to_take_back(given, sums.settled_minor, row.captured_minor)
         to_hold = to_take_back(given, sums.reserved_minor, row.captured_minor) - target
+        if plan is not None:
+            # What ended unused is gone already. What a plan brought is not held back meanwhile.
+            target, to_hold = min(target, given - plan.ended), 0
         change = -taken.get(row.id, 0) - target
         # Holds go first when they shrink and last when they grow: what is held can be taken.
         held_now = -held.get(row.id, 0)
         if held_now > to_hold:
             postings.append(_reversal(sums, "release", held_now - to_hold))
         if change:
-            forgiving = of_spent == "forgive" and change < 0
-            postings.append(
-                replace(
-                    _reversal(sums, "refund", change), pool="forgiven" if forgiving else "purchased"
-                )
-            )
+            postings.append(_taken(sums, plan, change, forgive=of_spent == "forgive"))
         if held_now < to_hold:
             postings.append(_reversal(sums, "hold", held_now - to_hold))
     await entries.post(conn, postings, at=at)
+    for sums in concerned:
+        plan = filled.get(sums.row.id)
+        if plan is not None and plan.expires_at is not None:
+            # What a refund that failed gives back to a period that is over ends there.
+            account = expiry.Account(sums.row.customer_id, sums.row.unit or "", "plan", plan.source)
+            await expiry.schedule(conn, account, ends_at=plan.expires_at, at=at)
+
+
+async def _filled(conn: Connection, rows: Sequence[Row]) -> Mapping[int, Filled]:
+    """The accounts that payments of subscriptions filled; others have none."""
+    of_plans = [row for row in rows if "subscribes" in row.snapshot]
+    if not of_plans:
+        return {}
+    return await entries.filled_by_payments(
+        conn, [row.customer_id for row in of_plans], [row.id for row in of_plans]
+    )
+
+
+def _taken(sums: Sums, plan: Filled | None, change: int, *, forgive: bool) -> Posting:
+    """What is taken, or given back, to the account that the payment filled."""
+    posting = _reversal(sums, "refund", change)
+    if plan is not None:
+        posting = replace(posting, pool="plan", source=plan.source)
+    return replace(posting, pool="forgiven") if forgive and change < 0 else posting
 
 
 def _step(sums: Sums) -> str:

@@ -18,8 +18,8 @@ from bursar import errors, failpoints
 from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
 from bursar.billing import dispute_list, payments, reversals, settle
-from bursar.billing.credits import OfSpent
 from bursar.billing.dispute_list import Dispute
+from bursar.billing.rules import USUAL, Rules
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -73,7 +73,7 @@ class Said:
     evidence: Mapping[str, str] | None = None
     submit: bool = False
     actor: Actor
-    of_spent: OfSpent = "debt"
+    rules: Rules = USUAL
 
     @property
     def kind(self) -> str:
@@ -108,7 +108,7 @@ async def say(
 
         reference = await db.run(work)
     failpoints.reach("dispute.after_intent")
-    await _send(db, providers, reference, clock, said.of_spent)
+    await _send(db, providers, reference, clock, said.rules)
     async with db.connection() as conn:
         return await dispute_list.get_dispute(conn, said.dispute_id)
 
@@ -119,14 +119,14 @@ async def check_answer(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: send an answer again whose outcome is not known.
 
     Raises the provider's failures: the timer tries again.
     """
     try:
-        await _send(db, providers, reference, clock, of_spent)
+        await _send(db, providers, reference, clock, rules)
     except (errors.ProviderRejected, errors.NotFound):
         return None
     return None
@@ -138,7 +138,7 @@ async def check(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: ask how an open dispute stands; returns when to look again.
 
@@ -154,7 +154,7 @@ async def check(
     if provider is None or payment.payment_intent_id is None:
         return None
     facts = await provider.list_disputes(payment.payment_intent_id)
-    await _settle(db, facts, clock, of_spent)
+    await _settle(db, facts, clock, rules)
     async with db.connection() as conn:
         found = await reversals.find_by_reference(conn, reference)
     if found is None or found[1].state != "pending":
@@ -212,7 +212,7 @@ class _Sending:
     order: DisputeAnswer
     answer_id: int
     clock: Clock
-    of_spent: OfSpent
+    rules: Rules
 
     async def ask(self, age: timedelta) -> list[PaymentFacts]:
         """The provider's answer; where that can't be had any more, how the dispute stands.
@@ -243,7 +243,7 @@ class _Sending:
 
     async def _close(self, conn: Connection, facts: list[PaymentFacts]) -> None:
         at, dispute = self.clock.now(), self.dispute
-        await settle.settle(conn, facts, at=at, fetched=True, of_spent=self.of_spent)
+        await settle.settle(conn, facts, at=at, fetched=True, rules=self.rules)
         if not await conn.fetchval(CLOSE, dispute.customer_id, self.answer_id, "done", at):
             return
         await timers.cancel(conn, ANSWER_TIMER, self.order.reference)
@@ -268,7 +268,7 @@ async def _send(
     providers: Mapping[str, Provider],
     reference: str,
     clock: Clock,
-    of_spent: OfSpent,
+    rules: Rules,
 ) -> None:
     """Send a stored answer under its key, and settle what the provider makes of it."""
     async with db.connection() as conn:
@@ -287,7 +287,7 @@ async def _send(
         evidence=orjson.loads(stored["evidence"]),
     )
     provider = _provider_of(providers, dispute)
-    sending = _Sending(db, provider, dispute, order, stored["id"], clock, of_spent)
+    sending = _Sending(db, provider, dispute, order, stored["id"], clock, rules)
     try:
         facts = await sending.ask(clock.now() - stored["created_at"])
     except errors.ProviderRejected:
@@ -310,8 +310,8 @@ def _provider_of(providers: Mapping[str, Provider], dispute: Dispute) -> Provide
         ) from error
 
 
-async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock, of_spent: OfSpent) -> None:
+async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock, rules: Rules) -> None:
     async def work(conn: Connection) -> None:
-        await settle.settle(conn, facts, at=clock.now(), fetched=True, of_spent=of_spent)
+        await settle.settle(conn, facts, at=clock.now(), fetched=True, rules=rules)
 
     await db.run(work)

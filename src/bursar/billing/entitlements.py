@@ -49,6 +49,17 @@ with gone as (
 select distinct customer_id from gone
 """
 
+# What a plan gave and the next one does not.
+END_OTHERS = """
+with gone as (
+    update entitlements set ends_at = $5
+    where customer_id = $1 and source_kind = $2 and source = $3 and feature <> all ($4::text[])
+        and (ends_at is null or ends_at > $5)
+    returning customer_id
+)
+select distinct customer_id from gone
+"""
+
 RIGHTS = """
 select distinct on (feature) feature, amount, per from entitlements
 where customer_id = $1 and ($3::text is null or feature = $3) and starts_at <= $2
@@ -142,6 +153,15 @@ async def end(conn: Connection, sources: Sequence[Source], *, at: datetime) -> N
         [source.source for source in sources],
         at,
     )
+    await announce(conn, [tag(row["customer_id"]) for row in changed])
+
+
+async def end_others(
+    conn: Connection, source: Source, features: Sequence[str], *, at: datetime
+) -> None:
+    """End what a source gives besides these features."""
+    place = (source.customer_id, source.source_kind, source.source)
+    changed = await conn.fetch(END_OTHERS, *place, list(features), at)
     await announce(conn, [tag(row["customer_id"]) for row in changed])
 
 

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from bursar.billing import (
+    asking,
     authorizations,
     captures,
     checkouts,
     disputes,
+    dunning,
     expiry,
     holds,
     intents,
@@ -23,16 +25,19 @@ from bursar.billing import (
     reversals,
     settle,
     strangers,
+    subscription_changes,
     unmatched,
 )
-from bursar.billing.credits import OfSpent
+from bursar.billing.rules import USUAL, Rules
+from bursar.billing.subscriptions import follow, guard
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import inbox
 from bursar.messages.inbox import Claimed
 from bursar.providers.mirrored import CatalogFact
-from bursar.providers.port import Facts, Ignored, PaymentFacts, Provider
+from bursar.providers.port import Facts, Ignored, PaymentFacts, Provider, Told
+from bursar.providers.recurring import SubscriptionFact, SubscriptionNews
 
 Providers = Mapping[str, Provider]
 # A timer's act answers when it wants to be called again, if at all.
@@ -42,18 +47,21 @@ Timer = Callable[[Database, Providers, str, Clock], Awaitable[datetime | None]]
 async def handle(
     conn: Connection,
     message: Claimed,
-    facts: list[Facts],
+    facts: Sequence[Facts | Told],
     *,
     clock: Clock,
     fetched: bool,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> None:
     """Settle what a message says and close it, in one transaction.
 
     Raises settle.FactsMissing when the provider must be asked first, inbox.LeaseLost when another
     worker has the message: in both cases nothing of it may stand.
     """
-    said = [fact for fact in facts if isinstance(fact, PaymentFacts)]
+    said = [fact for fact in facts if isinstance(fact, PaymentFacts | SubscriptionFact)]
+    news = next((fact for fact in facts if isinstance(fact, SubscriptionNews)), None)
+    if news is not None and not fetched:
+        raise settle.FactsMissing(news=news)
     at = clock.now()
     if things := [fact for fact in facts if isinstance(fact, CatalogFact)]:
         await mirror.take(conn, things, at=at)
@@ -63,9 +71,11 @@ async def handle(
         reason = next((f.reason for f in facts if isinstance(f, Ignored)), None)
         await inbox.finish(conn, message, "ignored", at=at, reason=reason)
         return
-    settled = await settle.settle(conn, said, at=at, fetched=fetched, of_spent=of_spent)
+    settled = await settle.settle(conn, said, at=at, fetched=fetched, rules=rules)
     if settled.payment_ids:
         await inbox.finish(conn, message, "done", at=at, payment_id=settled.payment_ids[0])
+    elif settled.subscriptions:
+        await inbox.finish(conn, message, "done", at=at)
     elif settled.stray:
         await inbox.finish(conn, message, "done", at=at, reason="unmatched money: see the cases")
     else:
@@ -85,17 +95,26 @@ TIMERS: dict[str, Timer] = {
     strangers.MATCH_TIMER: unmatched.check,
     disputes.ANSWER_TIMER: disputes.check_answer,
     mirror.READ_TIMER: mirror.read,
+    follow.CHECK_TIMER: asking.check,
+    follow.DUNNING_TIMER: dunning.give_up,
+    follow.TRIAL_TIMER: dunning.announce,
+    guard.RESOLVE_TIMER: dunning.resolve,
+    subscription_changes.CHECK_TIMER: subscription_changes.check,
 }
 
 
-def timers(of_spent: OfSpent) -> dict[str, Timer]:
+def timers(rules: Rules) -> dict[str, Timer]:
     """The acts by kind, those that settle payments with the shop's rule for spent credits."""
     return TIMERS | {
-        checkouts.CHECK_TIMER: partial(intents.check, of_spent=of_spent),
-        reversals.CHECK_TIMER: partial(refunds.check, of_spent=of_spent),
-        captures.CHECK_TIMER: partial(captures.check, of_spent=of_spent),
-        authorizations.LAPSE_TIMER: partial(lapses.lapse, of_spent=of_spent),
-        reversals.DISPUTE_TIMER: partial(disputes.check, of_spent=of_spent),
-        strangers.MATCH_TIMER: partial(unmatched.check, of_spent=of_spent),
-        disputes.ANSWER_TIMER: partial(disputes.check_answer, of_spent=of_spent),
+        checkouts.CHECK_TIMER: partial(intents.check, rules=rules),
+        reversals.CHECK_TIMER: partial(refunds.check, rules=rules),
+        captures.CHECK_TIMER: partial(captures.check, rules=rules),
+        authorizations.LAPSE_TIMER: partial(lapses.lapse, rules=rules),
+        reversals.DISPUTE_TIMER: partial(disputes.check, rules=rules),
+        strangers.MATCH_TIMER: partial(unmatched.check, rules=rules),
+        disputes.ANSWER_TIMER: partial(disputes.check_answer, rules=rules),
+        follow.CHECK_TIMER: partial(asking.check, rules=rules),
+        follow.DUNNING_TIMER: partial(dunning.give_up, rules=rules),
+        guard.RESOLVE_TIMER: partial(dunning.resolve, rules=rules),
+        subscription_changes.CHECK_TIMER: partial(subscription_changes.check, rules=rules),
     }

@@ -17,9 +17,9 @@ from uuid import uuid4
 from bursar import errors, failpoints
 from bursar.access import idempotency
 from bursar.billing import checkouts, customers, orders, payments, provider_customers
-from bursar.billing.credits import OfSpent
 from bursar.billing.orders import Order, Priced
 from bursar.billing.payments import Intent, Payment
+from bursar.billing.rules import USUAL, Rules
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -97,7 +97,7 @@ async def check(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act for any payment: as for checkouts, but that an intent is opened by its own
     call, and given up once nobody has paid it for so long.
@@ -107,7 +107,7 @@ async def check(
     async with db.connection() as conn:
         payment = await payments.find_by_reference(conn, reference)
     if payment is None or payment.kind != "intent" or payment.provider not in providers:
-        return await checkouts.check(db, providers, reference, clock, of_spent=of_spent)
+        return await checkouts.check(db, providers, reference, clock, rules=rules)
     provider = providers[payment.provider]
     if payment.opening in ("opening", "unknown"):
         with contextlib.suppress(errors.ProviderRejected):
@@ -115,11 +115,11 @@ async def check(
         return None
     if payment.payment_intent_id and payment.state in UNPAID and _is_over(payment, clock):
         # It is asked first: to give up one that the bank holds money for would let that go.
-        payment = await checkouts.sync(db, provider, payment, clock=clock, of_spent=of_spent)
+        payment = await checkouts.sync(db, provider, payment, clock=clock, rules=rules)
         if payment.state in UNPAID:
             with contextlib.suppress(errors.ProviderRejected):
                 await provider.cancel_intent(payment.payment_intent_id or "")
-    return await checkouts.check(db, providers, reference, clock, of_spent=of_spent)
+    return await checkouts.check(db, providers, reference, clock, rules=rules)
 
 
 def _is_over(payment: Payment, clock: Clock) -> bool:
@@ -251,8 +251,8 @@ async def _store(db: Database, payment: Payment, opened: OpenedIntent, clock: Cl
             payment_intent_id=opened.payment_intent_id,
         )
         await timers.cancel(conn, checkouts.CHECK_TIMER, payment.reference)
-        await timers.schedule(
-            conn, checkouts.CHECK_TIMER, payment.reference, due_at=expires_at, at=clock.now()
-        )
         stored = await payments.get_payment(conn, payment.customer_id, payment.id)
+        now = clock.now()
+        due_at = checkouts.next_look(stored, now)
+        await timers.schedule(conn, checkouts.CHECK_TIMER, payment.reference, due_at=due_at, at=now)
     return Opened(stored, opened.client_secret)

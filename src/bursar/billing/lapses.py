@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from bursar import errors
 from bursar.billing import authorizations, cases, checkouts, payments
-from bursar.billing.credits import OfSpent
 from bursar.billing.payments import Payment
+from bursar.billing.rules import USUAL, Rules
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.providers.port import Provider
@@ -28,7 +28,7 @@ async def lapse(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: ask what became of money that the bank should hold no longer.
 
@@ -43,7 +43,7 @@ async def lapse(
     if until is not None and now < until:
         return until + authorizations.ASK_AFTER
     provider = providers[payment.provider]
-    payment = await checkouts.sync(db, provider, payment, clock=clock, of_spent=of_spent)
+    payment = await checkouts.sync(db, provider, payment, clock=clock, rules=rules)
     if payment.state != "authorized":
         return None
     if until is None or now - until < PATIENCE:

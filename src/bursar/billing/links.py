@@ -1,20 +1,22 @@
 """Payment links: an address at the provider at which anybody buys one price, guests included.
 
-Owns payment_links. One live link for each price; it is reused while the price stands, and ends when
-a new price of the same item gets its own. Whose a purchase by link is, strangers tells.
+Owns payment_links. One live link for each price; it is reused while the price and what it brings
+stand, and ends when the catalogue changes either. What it promised is kept with it, for whoever
+still buys by it. Whose a purchase by link is, strangers tells.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from bursar import errors, failpoints
 from bursar.access import audit_log
 from bursar.access.actors import Actor
-from bursar.billing import catalog
+from bursar.billing import catalog, promises
 from bursar.billing.catalog import Pack
+from bursar.billing.promises import Sold
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -26,18 +28,21 @@ GIVEN_UP_AFTER = timedelta(minutes=10)
 
 # Who comes second waits for the first at the price's key, and finds its row.
 BEGIN = """
-insert into payment_links (provider, item_key, currency, price_id, reference, created_at)
-values ($1, $2, $3, $4, $5, $6)
+insert into payment_links (provider, item_key, currency, price_id, reference, created_at, promise)
+values ($1, $2, $3, $4, $5, $6, $7::jsonb)
 on conflict (provider, price_id) where closed_at is null do nothing
 returning reference
 """
 
 LIVE = """
-select id, reference, link_id, url, created_at from payment_links
+select reference, link_id, url, created_at from payment_links
 where provider = $1 and price_id = $2 and closed_at is null
 """
 
-OPENED = "update payment_links set link_id = $2, url = $3 where reference = $1 and link_id is null"
+OPENED = """
+update payment_links set link_id = $2, url = $3 where reference = $1 and link_id is null
+returning closed_at
+"""
 
 # A link moves no money: one that was lost is simply made anew under another reference.
 RENEW = """
@@ -45,10 +50,9 @@ update payment_links set reference = $2, created_at = coalesce($3, created_at)
 where reference = $1 and link_id is null
 """
 
-STALE = """
-select id, link_id from payment_links
-where provider = $1 and item_key = $2 and currency = $3 and price_id <> $4 and closed_at is null
-order by id
+STILL_LIVE = """
+select id, link_id, item_key, currency, price_id, promise from payment_links
+where provider = $1 and closed_at is null and ($2::text is null or item_key = $2) order by id
 """
 
 CLOSED = "update payment_links set closed_at = $2 where id = $1 and closed_at is null"
@@ -81,6 +85,9 @@ async def open(db: Database, provider: Provider, wanted: Wanted, *, clock: Clock
     Raises UnknownItem, CurrencyNotSold, ProviderUnavailable, ProviderRejected, ProviderUnknown
     (ask again: the same link comes of it).
     """
+    async with db.connection() as conn:
+        pack = await _pack(conn, provider.name, wanted)
+    await close_stale(db, provider, clock=clock, item_key=pack.key)
     async with db.transaction() as conn:
         pack = await _pack(conn, provider.name, wanted)
         reference = await _begin(conn, provider.name, pack, wanted.actor, at=clock.now())
@@ -94,9 +101,12 @@ async def open(db: Database, provider: Provider, wanted: Wanted, *, clock: Clock
         made = await _make(db, provider, pack, reference, clock.now() - found["created_at"])
         failpoints.reach("link.after_call")
         async with db.transaction() as conn:
-            await conn.execute(OPENED, UUID(reference), made.link_id, made.url)
+            closed_at = await conn.fetchval(OPENED, UUID(reference), made.link_id, made.url)
+        if closed_at is not None:
+            # The catalogue changed while it was being made.
+            await provider.close_link(made.link_id)
+            raise errors.ProviderUnavailable("The link was ended just now; ask again.")
         url = made.url
-    await _close_stale(db, provider, pack, clock)
     return Link(url, pack.name, pack.amount_minor, pack.currency, pack.provider_price_id)
 
 
@@ -132,7 +142,10 @@ async def _pack(conn: Connection, provider: str, wanted: Wanted) -> Pack:
 async def _begin(conn: Connection, provider: str, pack: Pack, actor: Actor, *, at: datetime) -> str:
     """Store that a link is to be made, unless it is there; returns the reference that counts."""
     price_id = pack.provider_price_id
-    begun = await conn.fetchval(BEGIN, provider, pack.key, pack.currency, price_id, uuid4(), at)
+    promise = promises.as_json(_promise(pack))
+    begun = await conn.fetchval(
+        BEGIN, provider, pack.key, pack.currency, price_id, uuid4(), at, promise
+    )
     if begun is not None:
         await audit_log.record(
             conn,
@@ -151,14 +164,43 @@ async def _begin(conn: Connection, provider: str, pack: Pack, actor: Actor, *, a
     return str(live["reference"])
 
 
-async def _close_stale(db: Database, provider: Provider, pack: Pack, clock: Clock) -> None:
-    """End the links of the item's earlier prices."""
+async def close_stale(
+    db: Database, provider: Provider, *, clock: Clock, item_key: str | None = None
+) -> list[str]:
+    """End the links, of one pack or of all, that promise another thing than is on sale by now.
+
+    Returns the provider's ids of those that ended. Raises the provider's failures: what is not
+    ended yet is met again.
+    """
     async with db.connection() as conn:
-        old = await conn.fetch(
-            STALE, provider.name, pack.key, pack.currency, pack.provider_price_id
-        )
-    for row in old:
+        live = await conn.fetch(STILL_LIVE, provider.name, item_key)
+        prices = [row["price_id"] for row in live]
+        sold = await promises.list_sold(conn, provider.name, prices)
+    ended = []
+    for row in live:
+        promised = promises.from_json(row["price_id"], row["currency"], row["promise"])
+        if promised is not None and _same(promised, sold.get(row["price_id"])):
+            continue
         if row["link_id"] is not None:
             await provider.close_link(row["link_id"])
+            ended.append(row["link_id"])
         async with db.transaction() as conn:
             await conn.execute(CLOSED, row["id"], clock.now())
+    return ended
+
+
+def _promise(pack: Pack) -> Sold:
+    return Sold(
+        price_id=pack.provider_price_id,
+        name=pack.name,
+        unit=pack.unit,
+        credits=pack.credits,
+        amount_minor=pack.amount_minor,
+        currency=pack.currency,
+        rights=pack.rights,
+    )
+
+
+def _same(promised: Sold, sold: Sold | None) -> bool:
+    """Whether what is on sale is what was promised, by whatever name."""
+    return sold is not None and replace(sold, name=promised.name) == promised

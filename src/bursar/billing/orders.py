@@ -18,10 +18,12 @@ from bursar.billing.catalog_file import product_id
 from bursar.billing.coupons import Coupon
 from bursar.billing.customers import User
 from bursar.billing.rights import Right
+from bursar.billing.subscriptions import rows as subscription_rows
 from bursar.db.connections import Connection
 from bursar.money import AMOUNT_MAX, Money, credits_for, format_money
 from bursar.providers.mirrored import Discount
 from bursar.providers.port import Capabilities, OrderLine
+from bursar.providers.recurring import SubscribeTerms
 
 CaptureMethod = Literal["automatic", "manual"]
 
@@ -30,9 +32,9 @@ CaptureMethod = Literal["automatic", "manual"]
 class Order:
     """What a user asks for: exactly one of `package`, `plan`, `price_id` and `amount_minor`.
 
-    A plan is bought for `months`; `shown_minor` is the price that the buyer saw, only compared.
-    `usual_currency` is the buyer's: it counts where no `currency` is asked for and the item is
-    sold in it. `coupon` is a code.
+    A plan is subscribed to by the `interval`, or bought for `months`; `shown_minor` is the price
+    that the buyer saw, only compared. `usual_currency` is the buyer's: it counts where no
+    `currency` is asked for and the item is sold in it. `coupon` is a code.
     """
 
     customer_id: int
@@ -41,6 +43,7 @@ class Order:
     cancel_url: str = ""
     package: str | None = None
     plan: str | None = None
+    interval: Literal["month", "year"] | None = None
     months: int | None = None
     shown_minor: int | None = None
     price_id: str | None = None
@@ -53,6 +56,20 @@ class Order:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     capture_method: CaptureMethod | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribes:
+    """The plan that an order subscribes to, in which group, and with which trial."""
+
+    plan: str
+    group: str
+    addon: bool
+    terms: SubscribeTerms
+
+    def snapshot(self) -> dict[str, Any]:
+        """What tells the payment that begins it from all others."""
+        return {"subscribes": self.plan, "plan_group": self.group, "addon": self.addon}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,7 @@ class Priced:
     product: str = ""
     discount: Discount | None = None
     discount_minor: int = 0
+    subscribes: Subscribes | None = None
 
     def snapshot(self) -> dict[str, Any]:
         """What the payment is held against when it comes."""
@@ -92,6 +110,7 @@ class Priced:
             ],
             "rights": rights.as_json(self.rights),
             **({"plan": self.plan, "months": self.months} if self.plan else {}),
+            **(self.subscribes.snapshot() if self.subscribes else {}),
         }
 
 
@@ -100,14 +119,17 @@ async def price(
 ) -> Priced:
     """Look the order up in the catalogue.
 
-    Raises Invalid, UnknownItem, UnknownUnit, DurationNotOffered, CurrencyNotSold, AmountMismatch,
-    AmountInMajorUnits, AmountOutOfBounds, AmountTooSmall, NotSupported.
+    Raises Invalid, UnknownItem, UnknownUnit, DurationNotOffered, IntervalNotOffered,
+    CurrencyNotSold, AmountMismatch, AmountInMajorUnits, AmountOutOfBounds, AmountTooSmall,
+    NotSupported.
     """
     asked = [order.package, order.plan, order.price_id, order.amount_minor]
     if sum(value is not None for value in asked) != 1:
         raise errors.Invalid("Ask for exactly one of package, plan, price_id and amount.")
     if order.amount_minor is not None:
         priced = await _price_topup(conn, capabilities, order, order.amount_minor)
+    elif order.plan is not None and order.months is None:
+        return await _price_subscription(conn, provider, capabilities, order, order.plan)
     elif order.plan is not None:
         priced = await _price_plan(conn, provider, order, order.plan)
     elif order.price_id is not None:
@@ -136,16 +158,25 @@ async def price(
 def discounted(
     capabilities: Capabilities, priced: Priced, coupon: Coupon, *, at: datetime
 ) -> Priced:
-    """The order with a coupon. What is left to pay is nothing, or enough to be charged.
+    """The order with a coupon. What is left to pay is nothing, or enough to be charged; of an
+    order that is reviewed first something is left, for there is no holding nothing.
 
     Raises CouponExhausted and CouponNotApplicable.
     """
     off = coupons.check(coupon, priced.product, priced.amount_minor, priced.currency, at=at)
+    if priced.subscribes and priced.subscribes.terms.trial_days:
+        # It counts from the first invoice that asks for money.
+        off = 0
     left, least = priced.amount_minor - off, capabilities.minimum_minor.get(priced.currency, 1)
     if 0 < left < least:
         raise errors.CouponNotApplicable(
             f"With this coupon {format_money(left, priced.currency)} is left to pay, and the "
             f"payment provider charges at least {format_money(least, priced.currency)}."
+        )
+    if left == 0 and priced.capture_method == "manual":
+        raise errors.CouponNotApplicable(
+            f"{priced.name} is reviewed before its money is taken, and with the coupon "
+            f"{coupon.code!r} there is none to hold. Order it without, or give it by hand."
         )
     return replace(priced, discount=coupon.discount, discount_minor=off)
 
@@ -200,6 +231,44 @@ async def _price_plan(conn: Connection, provider: str, order: Order, key: str) -
         plan=plan.key,
         months=months,
         product=product_id("plan", plan.key),
+    )
+
+
+async def _price_subscription(
+    conn: Connection, provider: str, capabilities: Capabilities, order: Order, key: str
+) -> Priced:
+    """A plan that renews. What is paid now is its first interval, or nothing while a trial runs."""
+    if not capabilities.recurring.subscriptions:
+        raise errors.NotSupported("This payment provider sells no subscriptions here.")
+    plan, price = await catalog_plans.get_recurring(
+        conn,
+        provider,
+        key,
+        order.interval or "month",
+        currency=order.currency,
+        usual=order.usual_currency,
+    )
+    terms = plan.terms
+    tries = terms.trial_days is not None and not await subscription_rows.had_trial(
+        conn, order.user.id, terms.group
+    )
+    amount_minor = price.amount_minor * order.quantity
+    if amount_minor:
+        _check_chargeable(capabilities, amount_minor, price.currency)
+    trial = SubscribeTerms(
+        terms.trial_days if tries else None, terms.trial_card or not tries, terms.trial_end
+    )
+    times = f" × {order.quantity}" if order.quantity > 1 else ""
+    return Priced(
+        name=f"{plan.name}{times}, by the {price.interval}",
+        unit=plan.unit,
+        credits=0,
+        amount_minor=0 if tries else amount_minor,
+        currency=price.currency,
+        capture_method="automatic",
+        lines=(OrderLine(order.quantity, price_id=price.provider_price_id),),
+        product=product_id("plan", plan.key),
+        subscribes=Subscribes(plan.key, terms.group, terms.addon, trial),
     )
 
 

@@ -1,8 +1,9 @@
-"""What packs entitle to: given when a pack brings its credits, ended when it is refunded whole.
+"""What packs entitle to: given when a pack is paid in full, ended when it is refunded whole.
 
 Reckoned from the payment's rows each time, as credits are, so that doubled and late messages end
-the same. The order's snapshot says what was bought, whatever the catalogue says by now; buying a
-pack twice over entitles to no more than buying it once.
+the same. A feature has no parts: of an order that was captured in part the credits come in
+proportion, the features not at all. The order's snapshot says what was bought, whatever the
+catalogue says by now; buying a pack twice over entitles to no more than buying it once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 
 from bursar.billing import entitlements, rights
 from bursar.billing.entitlements import Grant, Source
-from bursar.billing.payment_facts import Row, credits_due
+from bursar.billing.payment_facts import Row, credits_due, paid_in_full
 from bursar.db import Connection
 
 
@@ -24,7 +25,7 @@ async def follow(conn: Connection, rows: Sequence[Row], *, at: datetime) -> None
     given = [
         Grant(_source(row), right, starts_at=at)
         for row in bought
-        if row not in ended
+        if paid_in_full(row) and row not in ended
         for right in rights.from_json(row.snapshot["rights"])
     ]
     await entitlements.grant(conn, given, at=at)

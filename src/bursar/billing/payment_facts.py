@@ -232,6 +232,8 @@ def mismatch(row: Row) -> str | None:
     currency = row.facts.get("currency")
     if currency != asked["currency"]:
         return f"currency {currency}, asked was {asked['currency']}"
+    if "subscribes" in asked:
+        return _other_plan(row, totals)
     bought = sorted((line.price_id or "", line.quantity) for line in totals.lines)
     wanted = sorted((line["price_id"] or "", line["quantity"]) for line in asked["lines"])
     if any(line["price_id"] is None for line in asked["lines"]):
@@ -247,6 +249,16 @@ def mismatch(row: Row) -> str | None:
         return f"total {totals.total_minor}, reckoned was {due}"
     if row.captured_minor < totals.total_minor and asked["capture_method"] != "manual":
         return f"captured {row.captured_minor} of {totals.total_minor}"
+    return None
+
+
+def _other_plan(row: Row, totals: Totals) -> str | None:
+    """What differs in what a subscription began with; its amounts are its invoice's to say, which
+    may have a trial, discounts and other things on it."""
+    bought = [(line.price_id or "", line.quantity) for line in totals.lines]
+    wanted = [(line["price_id"] or "", line["quantity"]) for line in row.snapshot.get("lines", ())]
+    if any(line not in bought for line in wanted):
+        return f"bought {sorted(bought)}, asked was {sorted(wanted)}"
     return None
 
 
@@ -283,9 +295,23 @@ def credits_due(row: Row) -> int:
     return row.credits * row.captured_minor // totals.total_minor
 
 
+def paid_in_full(row: Row) -> bool:
+    """Whether a payment is done, was as asked, and all that it came to was taken."""
+    totals = row.totals
+    return paid_as_asked(row) and totals is not None and row.captured_minor >= totals.total_minor
+
+
 def paid_as_asked(row: Row) -> bool:
     """Whether a payment is done, and what was paid is what was asked."""
     return row.state == "completed" and row.totals is not None and row.mismatch is None
+
+
+def passed_unreviewed(row: Row) -> bool:
+    """Whether an order that was to be reviewed had nothing to hold, by a code that the buyer typed,
+    and so is done without anybody having looked at it."""
+    totals = row.totals
+    reviewed = row.kind == "checkout" and row.snapshot.get("capture_method") == "manual"
+    return reviewed and paid_as_asked(row) and totals is not None and totals.total_minor == 0
 
 
 def _with_totals(row: Row, fact: PaymentFacts) -> PaymentFacts:

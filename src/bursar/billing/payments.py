@@ -105,6 +105,16 @@ FIND_TARGET = """
 select target_id from provider_refs where provider = $1 and kind = $2 and ref = $3
 """
 
+# An answer that was lost may have opened one, too.
+LIST_SUBSCRIBING = f"""
+select {COLUMNS} from payments p
+where p.customer_id = $1 and p.kind = 'checkout' and p.snapshot ->> 'plan_group' = $2
+    and not coalesce((p.snapshot ->> 'addon')::boolean, false)
+    and p.state = 'pending' and p.opening in ('opening', 'open', 'unknown')
+    and (p.expires_at is null or p.expires_at > $3)
+order by p.id desc
+"""  # noqa: S608 - likewise
+
 LIST = f"""
 select {COLUMNS} from payments p
 where p.customer_id = $1 and ($2::text is null or p.provider = $2)
@@ -178,7 +188,7 @@ class Intent:
     reference: UUID
     user_id: str | None
     provider: str
-    kind: Literal["checkout", "intent", "link", "external"]
+    kind: Literal["checkout", "intent", "link", "invoice", "external"]
     amount_minor: int
     currency: str
     unit: str | None
@@ -320,6 +330,13 @@ async def list_payments(
     """A customer's payments newest first, from the one below id `before` on."""
     rows = await conn.fetch(LIST, customer_id, provider, before, limit)
     return [payment_of(row) for row in rows]
+
+
+async def list_subscribing(
+    conn: Connection, customer_id: int, group: str, *, at: datetime
+) -> list[Payment]:
+    """A customer's open checkouts for plans of a group, newest first."""
+    return [payment_of(row) for row in await conn.fetch(LIST_SUBSCRIBING, customer_id, group, at)]
 
 
 async def add_refs(

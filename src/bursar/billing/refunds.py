@@ -16,9 +16,9 @@ from bursar import errors, failpoints
 from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
 from bursar.billing import cases, credits, customers, merging, payments, reversals, settle
-from bursar.billing.credits import OfSpent
 from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
+from bursar.billing.rules import USUAL, Rules
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -45,7 +45,7 @@ class Wanted:
     force: bool = False
     requested_by: str
     actor: Actor | None = None
-    of_spent: OfSpent = "debt"
+    rules: Rules = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def request(
 
         reference = await db.run(work)
     failpoints.reach("refund.after_intent")
-    await _ask(db, provider, reference, clock, wanted.of_spent)
+    await _ask(db, provider, reference, clock, wanted.rules)
     return await _show(db, reference, clock)
 
 
@@ -92,7 +92,7 @@ async def check(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: ask how a pending refund stands; returns when to look again.
 
@@ -109,10 +109,10 @@ async def check(
         return None
     provider, now = providers[payment.provider], clock.now()
     if reversal.provider_ref is None:
-        await _ask(db, provider, reference, clock, of_spent)
+        await _ask(db, provider, reference, clock, rules)
         return now + reversals.LOOK_AGAIN
     listed = await provider.list_refunds(payment.payment_intent_id or "")
-    await _settle(db, listed, clock, of_spent)
+    await _settle(db, listed, clock, rules)
     if now - reversal.created_at < PATIENCE:
         return now + reversals.LOOK_AGAIN
     async with db.transaction() as conn:
@@ -126,15 +126,13 @@ async def _begin(conn: Connection, provider: Provider, wanted: Wanted, *, at: da
         raise errors.NotFound("There is no such payment.")
     left = payment.captured_minor - payment.refunded_minor - payment.refund_pending_minor
     if payment.state != "completed" or payment.disputed_minor or left <= 0:
-        raise errors.PaymentNotRefundable(
-            f"Payment {payment.id} is {payment.status}, and {left} of it is left to refund."
-        )
+        raise errors.PaymentNotRefundable(_refusal(payment, left))
     amount = left if wanted.amount_minor is None else wanted.amount_minor
     if payment.payment_intent_id is None or not await payments.reserve_refund(
         conn, payment, amount
     ):
         raise errors.RefundExceedsCaptured(f"At most {left} of payment {payment.id} is left.")
-    if wanted.of_spent == "refuse" and not wanted.force:
+    if wanted.rules.of_spent == "refuse" and not wanted.force:
         await _refuse_spent(conn, payment, amount, at=at)
     reference = await reversals.begin(
         conn,
@@ -147,9 +145,22 @@ async def _begin(conn: Connection, provider: Provider, wanted: Wanted, *, at: da
     )
     if wanted.actor is not None:
         await _record(conn, payment, wanted, amount, reference)
-    await settle.refresh(conn, payment.customer_id, payment.id, at=at, of_spent=wanted.of_spent)
+    await settle.refresh(conn, payment.customer_id, payment.id, at=at, rules=wanted.rules)
     await timers.schedule(conn, reversals.CHECK_TIMER, reference, due_at=at + ANSWER_LENGTH, at=at)
     return reference
+
+
+def _refusal(payment: Payment, left_minor: int) -> str:
+    """Why nothing of a payment can be given back, in words."""
+    if payment.disputed_minor:
+        return (
+            f"Payment {payment.id} is disputed: the buyer's bank has the money or asks about it. "
+            "Answer or accept the dispute; once it is decided, what is left can be refunded."
+        )
+    if payment.state != "completed":
+        return f"Payment {payment.id} is {payment.status}: no money was taken that could go back."
+    pending = " or is about to" if payment.refund_pending_minor else ""
+    return f"All of payment {payment.id} has gone back{pending}: nothing is left to refund."
 
 
 async def _record(
@@ -192,7 +203,7 @@ async def _refuse_spent(conn: Connection, payment: Payment, amount: int, *, at: 
 
 
 async def _ask(
-    db: Database, provider: Provider, reference: str, clock: Clock, of_spent: OfSpent
+    db: Database, provider: Provider, reference: str, clock: Clock, rules: Rules
 ) -> None:
     """Ask the provider for the refund that is stored, under its key, and settle its answer."""
     async with db.connection() as conn:
@@ -207,8 +218,8 @@ async def _ask(
         # The provider may have forgotten the key: nothing is asked for again. What it does not
         # list under our reference never was.
         asked = await provider.list_refunds(payment.payment_intent_id or "")
-        await _settle(db, asked, clock, of_spent)
-        await _undo(db, customer_id, reversal, clock, of_spent)
+        await _settle(db, asked, clock, rules)
+        await _undo(db, customer_id, reversal, clock, rules)
         return
     order = RefundOrder(
         reference=reference,
@@ -219,7 +230,7 @@ async def _ask(
     try:
         facts = await provider.create_refund(order)
     except errors.ProviderRejected:
-        await _undo(db, customer_id, reversal, clock, of_spent)
+        await _undo(db, customer_id, reversal, clock, rules)
         raise
     except errors.ProviderUnavailable as error:
         raise errors.ProviderUnavailable(STORED) from error
@@ -234,11 +245,11 @@ async def _ask(
             raise errors.ProviderUnknown(STORED) from error
         facts = done[0]
     failpoints.reach("refund.after_call")
-    await _settle(db, [facts], clock, of_spent)
+    await _settle(db, [facts], clock, rules)
 
 
 async def _undo(
-    db: Database, customer_id: int, reversal: Reversal, clock: Clock, of_spent: OfSpent
+    db: Database, customer_id: int, reversal: Reversal, clock: Clock, rules: Rules
 ) -> None:
     """End a refund that never was; one that the provider told of meanwhile stays."""
 
@@ -246,14 +257,14 @@ async def _undo(
         await merging.lock(conn, customer_id, reversal.payment_id)
         await reversals.release(conn, customer_id, reversal, at=clock.now())
         payment_id = reversal.payment_id
-        await settle.refresh(conn, customer_id, payment_id, at=clock.now(), of_spent=of_spent)
+        await settle.refresh(conn, customer_id, payment_id, at=clock.now(), rules=rules)
 
     await db.run(work)
 
 
-async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock, of_spent: OfSpent) -> None:
+async def _settle(db: Database, facts: list[PaymentFacts], clock: Clock, rules: Rules) -> None:
     async def work(conn: Connection) -> None:
-        await settle.settle(conn, facts, at=clock.now(), fetched=True, of_spent=of_spent)
+        await settle.settle(conn, facts, at=clock.now(), fetched=True, rules=rules)
 
     await db.run(work)
 

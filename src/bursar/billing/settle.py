@@ -24,26 +24,42 @@ from bursar.billing import (
     plan_terms,
     reversals,
     strangers,
+    subscriptions,
 )
-from bursar.billing.credits import OfSpent
 from bursar.billing.merging import Merged
-from bursar.billing.payment_facts import Row, Sums, excess_minor, lacks_facts, mismatch
+from bursar.billing.payment_facts import (
+    Row,
+    Sums,
+    excess_minor,
+    lacks_facts,
+    mismatch,
+    passed_unreviewed,
+)
+from bursar.billing.rules import USUAL, Rules
+from bursar.billing.strangers import Owner
 from bursar.db.connections import Connection
 from bursar.messages import timers
 from bursar.money import format_money
-from bursar.providers.port import PaymentFacts
+from bursar.providers.port import PaymentFacts, Told
+from bursar.providers.recurring import SubscriptionFact, SubscriptionNews
 
 
 class FactsMissing(Exception):
     """An effect needs what no message has told yet: roll back, fetch, and settle again."""
 
     def __init__(
-        self, session_id: str | None, payment_intent_id: str | None, reference: str | None
+        self,
+        session_id: str | None = None,
+        payment_intent_id: str | None = None,
+        reference: str | None = None,
+        *,
+        news: SubscriptionNews | None = None,
     ) -> None:
-        super().__init__(f"facts of {reference or payment_intent_id} are missing")
+        super().__init__(f"facts of {reference or payment_intent_id or news} are missing")
         self.session_id = session_id
         self.payment_intent_id = payment_intent_id
         self.reference = reference
+        self.news = news
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +68,68 @@ class Settled:
 
     payment_ids: list[int]
     stray: int
+    subscriptions: int = 0
 
 
 async def settle(
     conn: Connection,
-    facts: Sequence[PaymentFacts],
+    told: Sequence[Told],
     *,
     at: datetime,
     fetched: bool = False,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
+    owner: Owner | None = None,
 ) -> Settled:
-    """Merge `facts` and post their effects. `at` is the business time.
+    """Merge what was told and post its effects. `at` is the business time, `owner` whose a
+    subscription is that has none.
 
     Raises FactsMissing, unless `fetched` says that the provider was asked and told no more: then
     what is missing is a mismatch.
     """
+    recurring = await subscriptions.merge.merge(
+        conn, [fact for fact in told if isinstance(fact, SubscriptionFact)], at=at, owner=owner
+    )
+    facts = [fact for fact in told if isinstance(fact, PaymentFacts)] + recurring.facts
     merged = await merging.merge(conn, facts)
     if not fetched:
         _ask_for_missing(merged, facts)
-    strays = strangers.things(merged.unmatched)
+    strays = _strays(merged, recurring)
     if strays and await strangers.adopt(conn, strays, at=at):
         merged = await merging.merge(conn, facts)
-        strays = strangers.things(merged.unmatched)
-    await _apply(conn, merged, at=at, of_spent=of_spent)
+        strays = _strays(merged, recurring)
+    # What invoices brought is posted first: a refund told of in the same breath takes it back.
+    await _follow(conn, recurring, at=at, rules=rules)
+    await _apply(conn, merged, at=at, rules=rules)
     await strangers.close_cases(conn, merged.rows, at=at)
     await strangers.wait(conn, strays, at=at)
     failpoints.reach("work.after_effect")
-    return Settled([row.id for row in merged.rows], len(strays))
+    return Settled([row.id for row in merged.rows], len(strays), len(recurring.read))
+
+
+def _strays(merged: Merged, recurring: subscriptions.merge.Merged) -> list[strangers.Thing]:
+    """Money that is nobody's; that of a subscription which is nobody's waits with it."""
+    waiting = {
+        invoice.payment_intent_id
+        for fact in recurring.strays
+        for invoice in fact.invoices
+        if invoice.payment_intent_id
+    }
+    found = strangers.things(merged.unmatched)
+    return [thing for thing in found if thing.first("payment_intent_id") not in waiting]
+
+
+async def _follow(
+    conn: Connection, recurring: subscriptions.merge.Merged, *, at: datetime, rules: Rules
+) -> None:
+    """Post what follows from subscriptions, once their payments stand."""
+    if not recurring.read and not recurring.strays:
+        return
+    await subscriptions.follow.follow(conn, recurring.read, at=at, rules=rules)
+    await subscriptions.guard.watch(conn, recurring.read, at=at, rules=rules)
+    await subscriptions.strays.close_cases(conn, recurring.read, at=at)
+    await subscriptions.strays.wait(conn, recurring.strays, at=at)
+    events_told = [event for one in recurring.read for event in subscriptions.news.tell(one)]
+    await letters.tell(conn, events_told, at=at)
 
 
 async def refresh(
@@ -87,14 +138,14 @@ async def refresh(
     payment_id: int,
     *,
     at: datetime,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> None:
     """Post what a payment's own rows ask for, when we changed them and no message did."""
     merged = await merging.lock(conn, customer_id, payment_id)
-    await _apply(conn, merged, at=at, of_spent=of_spent)
+    await _apply(conn, merged, at=at, rules=rules)
 
 
-async def _apply(conn: Connection, merged: Merged, *, at: datetime, of_spent: OfSpent) -> None:
+async def _apply(conn: Connection, merged: Merged, *, at: datetime, rules: Rules) -> None:
     """Judge the merged rows, write them back and post all that follows from them."""
     granted = await credits.granted(conn, merged.rows)
     judged = [_judged(row, granted=bool(granted.get(row.id))) for row in merged.rows]
@@ -105,7 +156,7 @@ async def _apply(conn: Connection, merged: Merged, *, at: datetime, of_spent: Of
     for row in rows:
         await payments.save(conn, row)
     await credits.grant(conn, rows, granted, at=at)
-    await credits.take_back(conn, taken, at=at, of_spent=of_spent)
+    await credits.take_back(conn, taken, at=at, of_spent=rules.of_spent)
     await pack_rights.follow(conn, kept, at=at)
     await plan_terms.follow(conn, kept, at=at)
     await authorizations.follow(conn, merged.before, rows, at=at)
@@ -182,6 +233,12 @@ def _cases(row: Row) -> list[cases.Opening]:
         found.append(_case(row, "mismatch", f"was paid, but not as asked: {fault}. {given}"))
     if excess := excess_minor(row):
         found.append(_case(row, "excess", f"was taken, {excess} more than the order came to."))
+    if passed_unreviewed(row):
+        what = (
+            "was all there was to pay for an order that is to be reviewed, so no money was held "
+            "and the order is complete. Review it before anything is sent."
+        )
+        found.append(_case(row, "review", what))
     return found
 
 

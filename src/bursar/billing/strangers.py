@@ -1,9 +1,9 @@
 """Money that Bursar did not ask for: whose it is, what it bought, the payment it becomes.
 
 A purchase by link, or made at the provider. Its owner is who the provider's customer belongs to,
-else the one user with that verified address. What it bought is told by its price ids, as the
-catalogue sells them now. Where no owner is found it waits in a case, which closes itself once one
-is. It posts no credits: settle does, from the payment's row.
+else the one user with that verified address. What it bought is what its link promised, else it is
+told by its price ids, as the catalogue sells them now. Where no owner is found it waits in a case,
+which closes itself once one is. It posts no credits: settle does, from the payment's row.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from uuid import uuid4
 
 import asyncpg
 
-from bursar.billing import cases, catalog, customers, payments, provider_customers, rights
+from bursar.billing import cases, customers, payments, promises, provider_customers, rights
 from bursar.billing.payment_facts import Row
 from bursar.billing.payments import Intent
+from bursar.billing.promises import Sold
 from bursar.db.connections import Connection
 from bursar.messages import timers
 from bursar.money import AMOUNT_MAX, format_money
@@ -228,9 +229,9 @@ async def _owner(conn: Connection, thing: Thing) -> Owner | None:
 async def _snapshot(conn: Connection, thing: Thing, currency: str) -> dict[str, Any]:
     """What the prices that were paid sell. Lines that are not ours are left out, so that the
     payment is held against less than what was paid, and a person sees it."""
-    totals, provider = thing.totals, thing.facts[0].provider
+    totals = thing.totals
     lines = totals.lines if totals else ()
-    sold = await catalog.list_sold(conn, provider, [line.price_id or "" for line in lines])
+    sold = await _sold(conn, thing, [line.price_id or "" for line in lines])
     bought = [(sold[line.price_id], line.quantity) for line in lines if line.price_id in sold]
     units = {(pack.unit, pack.currency) for pack, _ in bought}
     credits = sum(pack.credits * quantity for pack, quantity in bought)
@@ -252,11 +253,24 @@ async def _snapshot(conn: Connection, thing: Thing, currency: str) -> dict[str, 
         # Nobody but the shop makes its coupons, and nobody but the shop says how much is taken.
         "discount_minor": totals.discount_minor if totals else 0,
         "capture_method": "manual",
-        "lines": [
-            {"price_id": pack.provider_price_id, "quantity": quantity} for pack, quantity in chosen
-        ],
+        "lines": [{"price_id": pack.price_id, "quantity": quantity} for pack, quantity in chosen],
         "rights": rights.as_json([right for pack, _ in chosen for right in pack.rights]),
     }
+
+
+async def _sold(conn: Connection, thing: Thing, price_ids: Sequence[str]) -> dict[str, Sold]:
+    """What the prices bring, by price id: as a link of ours promised, else as the catalogue says.
+
+    A link whose promise is not known sells nothing that could be told.
+    """
+    provider, link_id = thing.facts[0].provider, thing.first("link_id")
+    sold = await promises.list_sold(conn, provider, price_ids)
+    promise = await promises.find(conn, provider, link_id) if link_id else None
+    if promise is not None:
+        sold.pop(promise.price_id, None)
+        if promise.sold is not None:
+            sold[promise.price_id] = promise.sold
+    return sold
 
 
 def _name(name: str, quantity: int) -> str:

@@ -13,16 +13,20 @@ from datetime import datetime
 from bursar import errors
 from bursar.access import audit_log
 from bursar.access.actors import Actor
-from bursar.billing import cases, customers, settle, strangers
+from bursar.billing import asking, cases, customers, settle, strangers
 from bursar.billing.cases import Case
-from bursar.billing.credits import OfSpent
 from bursar.billing.customers import User
+from bursar.billing.rules import USUAL, Rules
+from bursar.billing.settle import FactsMissing
 from bursar.billing.strangers import Owner
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.messages import timers
-from bursar.providers.port import PaymentFacts, Provider
+from bursar.providers.port import PaymentFacts, Provider, Told
+from bursar.providers.recurring import SubscriptionNews
+
+NAMED = ("session_id", "payment_intent_id", "subscription_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,7 @@ class Resolution:
     customer_id: int | None = None
     note: str | None = None
     actor: Actor | str
-    of_spent: OfSpent = "debt"
+    rules: Rules = USUAL
 
 
 async def resolve(
@@ -60,7 +64,7 @@ async def resolve(
         raise errors.CaseResolved(f"Case {case.id} is resolved: {case.resolution}")
     if case.kind != "unmatched":
         raise errors.CaseNotAssignable()
-    facts = await _fetch(providers, case)
+    facts = await _fetch(db, providers, case)
     return await db.run(lambda conn: _assign(conn, wanted, case, facts, clock.now()))
 
 
@@ -78,7 +82,7 @@ async def check(
     reference: str,
     clock: Clock,
     *,
-    of_spent: OfSpent = "debt",
+    rules: Rules = USUAL,
 ) -> datetime | None:
     """The timer's act: look whether the owner of a case's money is known by now.
 
@@ -88,47 +92,44 @@ async def check(
         case = await cases.find_case(conn, "unmatched", reference)
     if case is None or case.state != "open":
         return None
-    facts = await _fetch(providers, case)
-
-    async def work(conn: Connection) -> None:
-        await settle.settle(conn, facts, at=clock.now(), fetched=True, of_spent=of_spent)
-
-    await db.run(work)
+    facts = await _fetch(db, providers, case)
+    await asking.take(db, facts, clock=clock, rules=rules)
     return None
 
 
-async def _fetch(providers: Mapping[str, Provider], case: Case) -> list[PaymentFacts]:
+async def _fetch(db: Database, providers: Mapping[str, Provider], case: Case) -> list[Told]:
     """All that the provider knows of a case's money now."""
     provider = case.reference.partition(":")[0]
     if provider not in providers:
         raise errors.NotSupported(f"{provider} is not set up in this deployment.")
-    session_id, intent_id = case.detail.get("session_id"), case.detail.get("payment_intent_id")
-    return await providers[provider].fetch_payment(
-        session_id=str(session_id) if session_id else None,
-        payment_intent_id=str(intent_id) if intent_id else None,
-        reference=None,
-    )
+    named = {name: str(case.detail[name]) for name in NAMED if case.detail.get(name)}
+    subscription_id = named.pop("subscription_id", None)
+    news = SubscriptionNews(provider, subscription_id) if subscription_id else None
+    return await asking.ask(db, providers[provider], FactsMissing(**named, news=news))
 
 
 async def _assign(
-    conn: Connection, wanted: Resolution, case: Case, facts: list[PaymentFacts], at: datetime
+    conn: Connection, wanted: Resolution, case: Case, facts: list[Told], at: datetime
 ) -> Case:
     """Make a payment of a case's money, once: the case's row is the lock."""
     if await cases.find_waiting(conn, "unmatched", case.reference) is None:
         case = await cases.get_case(conn, case.id)
         raise errors.CaseResolved(f"Case {case.id} is resolved: {case.resolution}")
     owner = await _owner(conn, wanted)
-    found = [t for t in strangers.things(facts) if t.reference == case.reference]
-    if not found:
-        raise errors.ProviderRejected(
-            "The payment provider does not know of this money. Resolve the case with a note."
-        )
-    payment_id = await strangers.record(conn, found[0], owner, at=at)
+    payment_id = None
+    if "subscription_id" not in case.detail:
+        said = [fact for fact in facts if isinstance(fact, PaymentFacts)]
+        found = [t for t in strangers.things(said) if t.reference == case.reference]
+        if not found:
+            raise errors.ProviderRejected(
+                "The payment provider does not know of this money. Resolve the case with a note."
+            )
+        payment_id = await strangers.record(conn, found[0], owner, at=at)
     who = f"user {owner.user_id}" if owner.user_id else f"customer {owner.customer_id}"
     resolution = f"Given to {who}." + (f" {wanted.note}" if wanted.note else "")
     told = {"customer_id": owner.customer_id, "payment_id": payment_id}
     case = await cases.resolve(conn, case.id, resolution, at=at, **told)
-    await settle.settle(conn, facts, at=at, fetched=True, of_spent=wanted.of_spent)
+    await settle.settle(conn, facts, at=at, fetched=True, rules=wanted.rules, owner=owner)
     await _record(conn, wanted, case)
     return case
 

@@ -96,6 +96,7 @@ TABLES: dict[str, Rights] = {
     "inbox_queue": Rights(server=ALL, worker="select, update, delete", reader=READ),
     "inbox_states": Rights(server=CHANGE, worker="select, update", reader=READ),
     "invitations": Rights(server=CHANGE, reader=INVITATION_COLUMNS),
+    "invoices": Rights(server=CHANGE, worker=CHANGE, reader=READ, customer=READ),
     "ledger_accounts": Rights(server=READ, worker=READ, reader=READ, customer=READ),
     "ledger_causes": Rights(server=READ, worker=READ, reader=READ),
     "ledger_entries": Rights(server=READ, worker=READ, reader=READ, customer=READ),
@@ -106,7 +107,7 @@ TABLES: dict[str, Rights] = {
     "outbox_destinations": Rights(server=ALL, worker="select, delete", reader=READ),
     "outbox_messages": Rights(server=CHANGE, worker=CHANGE, reader=OWED_COLUMNS),
     "payments": Rights(server=CHANGE, worker=CHANGE, reader=READ, customer=PAYMENT_COLUMNS),
-    "payment_links": Rights(server=CHANGE, reader=READ),
+    "payment_links": Rights(server=CHANGE, worker=READ, reader=READ),
     "plan_terms": Rights(server=CHANGE, worker=CHANGE, reader=READ),
     "provider_customers": Rights(server=ALL, worker=READ, reader=READ),
     "provider_refs": Rights(server=ADD, worker=ADD, reader=READ),
@@ -116,7 +117,10 @@ TABLES: dict[str, Rights] = {
     "schema_migrations": Rights(server=READ, worker=READ, reader=READ),
     "sessions": Rights(server=ALL, worker="select (expires_at), delete"),
     "sign_in_links": Rights(server=ALL, worker="select (expires_at), delete"),
+    "subscription_changes": Rights(server=CHANGE, worker=CHANGE, reader=READ),
+    "subscriptions": Rights(server=CHANGE, worker=CHANGE, reader=READ, customer=READ),
     "timers": Rights(server=ALL, worker=ALL, reader=READ),
+    "trials": Rights(server=ADD, worker=ADD, reader=READ),
     "users": Rights(server=CHANGE, worker=READ, reader=READ),
     "voucher_uses": Rights(server=ADD, reader=READ),
     "vouchers": Rights(server=CHANGE, reader=READ),
@@ -131,7 +135,7 @@ HELD = "schema_lock"
 GATEWAY_TABLES = {"members": READ}
 
 # Numbers that a statement of ours takes by name; those of identity columns need no right.
-SEQUENCES = {"inbox_messages_id_seq": (SERVER,)}
+SEQUENCES = {"inbox_messages_id_seq": (SERVER,), "provider_reads": (SERVER, WORKER)}
 
 # Functions that others than the owner may call, by signature, or by name for every form of it.
 FUNCTIONS: dict[str, tuple[str, ...]] = {

@@ -16,7 +16,7 @@ import structlog
 
 from bursar import errors, failpoints
 from bursar.access import idempotency, limits, sessions
-from bursar.billing import cases, handlers
+from bursar.billing import asking, cases, handlers
 from bursar.billing.settle import FactsMissing
 from bursar.db.connections import Connection
 from bursar.entrypoints import couriers, sending
@@ -25,7 +25,7 @@ from bursar.entrypoints.sending import Deliveries
 from bursar.messages import inbox, timers
 from bursar.messages.inbox import Claimed
 from bursar.messages.timers import Timer
-from bursar.providers.port import Facts, Unusable
+from bursar.providers.port import Facts, Told, Unusable
 from bursar.wiring import Wiring
 
 AT_ONCE = 6
@@ -139,7 +139,7 @@ async def _work_message(wiring: Wiring, message: Claimed) -> None:
 
 async def _settle_message(wiring: Wiring, message: Claimed) -> None:
     provider = wiring.provider(message.provider)
-    facts: list[Facts] = [provider.translate(message.payload)]
+    facts: list[Facts | Told] = [provider.translate(message.payload)]
     fetched = False
     while True:
 
@@ -150,7 +150,7 @@ async def _settle_message(wiring: Wiring, message: Claimed) -> None:
                 facts,
                 clock=wiring.clock,
                 fetched=fetched,
-                of_spent=wiring.settings.refund_of_spent,
+                rules=wiring.rules,
             )
             failpoints.reach("work.before_commit")
 
@@ -158,13 +158,7 @@ async def _settle_message(wiring: Wiring, message: Claimed) -> None:
             await wiring.db.run(work)
         except FactsMissing as missing:
             # Rolled back: the provider is asked with no transaction open, and all is done again.
-            facts.extend(
-                await provider.fetch_payment(
-                    session_id=missing.session_id,
-                    payment_intent_id=missing.payment_intent_id,
-                    reference=missing.reference,
-                )
-            )
+            facts.extend(await asking.ask(wiring.db, provider, missing))
             fetched = True
             continue
         failpoints.reach("work.after_commit")
@@ -195,7 +189,7 @@ async def _give_back(wiring: Wiring, message: Claimed, error: Exception) -> None
 
 
 async def _work_timer(wiring: Wiring, timer: Timer) -> None:
-    act = handlers.timers(wiring.settings.refund_of_spent).get(timer.kind)
+    act = handlers.timers(wiring.rules).get(timer.kind)
     try:
         if act is None:
             raise LookupError(f"no handler for timer {timer.kind!r}")

@@ -63,6 +63,29 @@ group by payment_id
 """
 
 
+# The accounts of plans that payments filled: the latest of each, and what of them ended unused.
+FILLED = """
+select f.payment_id, f.source, f.expires_at, f.ended from (
+    select p.payment_id, a.source, a.expires_at, a.id,
+        row_number() over (w order by a.expires_at desc, a.id desc) as place,
+        coalesce(sum(ended.amount) over w, 0)::bigint as ended
+    from (
+        select distinct p.payment_id, e.account_id from ledger_postings p
+        join ledger_entries e on e.customer_id = p.customer_id and e.posting_id = p.id
+        where p.customer_id = any ($1) and p.payment_id = any ($2) and p.type = 'subscription'
+    ) p
+    join ledger_accounts a on a.id = p.account_id and a.pool = 'plan'
+    left join lateral (
+        select -sum(x.amount) as amount from ledger_entries x
+        join ledger_postings y on y.customer_id = x.customer_id and y.id = x.posting_id
+        where x.account_id = a.id and y.type = 'expiry'
+    ) ended on true
+    window w as (partition by p.payment_id)
+) f
+where f.place = 1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why a posting is made; unique over the whole ledger."""
@@ -226,6 +249,26 @@ async def move_end(
 async def posted_for_cause(conn: Connection, kind: str, cause_id: str, *, purpose: str) -> int:
     """The sum of what was posted under a cause whose purpose begins with `purpose`."""
     return int(await conn.fetchval(POSTED_FOR_CAUSE, kind, cause_id, purpose))
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The account of a plan that a payment filled last. `ended` is what of all that it filled was
+    there unused when it ended."""
+
+    source: str
+    expires_at: datetime | None
+    ended: int
+
+
+async def filled_by_payments(
+    conn: Connection, customer_ids: Sequence[int], payment_ids: Sequence[int]
+) -> dict[int, Filled]:
+    """The accounts of plans that payments filled, by payment id."""
+    rows = await conn.fetch(FILLED, list(customer_ids), list(payment_ids))
+    return {
+        row["payment_id"]: Filled(row["source"], row["expires_at"], row["ended"]) for row in rows
+    }
 
 
 async def posted_for_payments(

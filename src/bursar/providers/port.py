@@ -15,6 +15,14 @@ from typing import Literal, Protocol
 from bursar.money import AMOUNT_MAX
 from bursar.providers.after_sale import DisputeAnswer, DisputeFact, LinksAndCards
 from bursar.providers.mirrored import PLAIN, CatalogCalls, CatalogFact, CheckoutTerms, Discount, Tax
+from bursar.providers.recurring import (
+    NOT_RECURRING,
+    Recurring,
+    SubscribeTerms,
+    SubscriptionCalls,
+    SubscriptionFact,
+    SubscriptionNews,
+)
 
 ProviderName = Literal["stripe", "lemonsqueezy", "paddle"]
 PROVIDER_NAMES: tuple[ProviderName, ...] = ("stripe", "lemonsqueezy", "paddle")
@@ -128,7 +136,9 @@ class Ignored:
     reason: str
 
 
-Facts = PaymentFacts | CatalogFact | Ignored
+Facts = PaymentFacts | CatalogFact | SubscriptionNews | Ignored
+Told = PaymentFacts | SubscriptionFact
+"""What the provider answers when it is asked about money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,8 @@ class CheckoutOrder:
     terms: CheckoutTerms = PLAIN
     receipt_email: str | None = None
     """Where the provider is to send its receipt, if it is to send one."""
+    subscribe: SubscribeTerms | None = None
+    """Given for a price that recurs: the checkout begins a subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +273,7 @@ class Capabilities:
     terms: CheckoutTerms = PLAIN
     receipts: bool = False
     """Whether the provider is to mail its receipts."""
+    recurring: Recurring = NOT_RECURRING
 
     def card_form_origins(self) -> dict[str, tuple[str, ...]]:
         """Origins by directive of a content security policy, for pages with the card form."""
@@ -273,7 +286,7 @@ class Capabilities:
         }
 
 
-class Provider(CatalogCalls, LinksAndCards, Protocol):
+class Provider(CatalogCalls, LinksAndCards, SubscriptionCalls, Protocol):
     """A payment provider. Async methods call it over the network, the others never do."""
 
     name: ProviderName
@@ -287,8 +300,11 @@ class Provider(CatalogCalls, LinksAndCards, Protocol):
 
     async def fetch_payment(
         self, *, session_id: str | None, payment_intent_id: str | None, reference: str | None
-    ) -> list[PaymentFacts]:
-        """All that the provider knows of a payment, totals included; empty if it has none."""
+    ) -> list[Told]:
+        """All that the provider knows of a payment, totals included; empty if it has none.
+
+        Of one that belongs to a subscription, that as well.
+        """
 
     async def create_customer(self, order: CustomerOrder) -> str:
         """Make a customer, once for each reference; returns the provider's id."""

@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from bursar_sandbox import connections
 from bursar_sandbox.recording import Recorder
 from bursar_sandbox.store import Store, Transaction
-from bursar_sandbox.stripe import auth, expand, forms, idempotency, timers
+from bursar_sandbox.stripe import auth, expand, forms, idempotency, test_clocks, timers
 from bursar_sandbox.stripe.call import Call, Route
 from bursar_sandbox.stripe.errors import StripeError
 from bursar_sandbox.stripe.idempotency import Saved
@@ -208,9 +208,10 @@ def _perform(tx: Transaction, request: Request, route: Route, ids: tuple[str, ..
     params = Params(forms.decode(raw))
     params.allow(route.params)
     try:
-        body = route.handler(Call(tx, params, ids, request.path, request.version))
-        if "expand" in params:
-            expand.apply(tx, body, params.strings("expand"))
+        with test_clocks.time_of_call(tx, params, ids):
+            body = route.handler(Call(tx, params, ids, request.path, request.version))
+            if "expand" in params:
+                expand.apply(tx, body, params.strings("expand"))
     except StripeError as error:
         if not error.keeps:
             raise

@@ -11,7 +11,14 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import checkout, intents, invoice_payments, records, setup_intents
+from bursar_sandbox.stripe import (
+    checkout,
+    intents,
+    invoice_payments,
+    records,
+    session_intents,
+    setup_intents,
+)
 from bursar_sandbox.stripe.checkout import Declined, Paid
 
 _INTENTS = ("payment_intent", "setup_intent")
@@ -101,7 +108,7 @@ def problem_of(tx: Transaction, session_id: str) -> tuple[Declined, dict[str, An
     session = checkout.find_session(tx, session_id)
     if session is None or session["status"] != "open":
         return None
-    intent = tx.find(session["setup_intent"] or session["payment_intent"] or "") or {}
+    intent = session_intents.of(tx, records.get(tx, "checkout.session", session_id)) or {}
     error = intent.get("last_payment_error") or intent.get("last_setup_error")
     if error is None or intent["status"] != "requires_payment_method":
         return None

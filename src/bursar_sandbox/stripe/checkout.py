@@ -33,9 +33,13 @@ from bursar_sandbox.stripe import (
     methods,
     records,
     session_endings,
+    session_intents,
     session_params,
     session_totals,
+    session_tries,
     setup_intents,
+    subscription_sessions,
+    test_clocks,
 )
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.errors import StripeError
@@ -123,6 +127,7 @@ def find_session(tx: Transaction, session_id: str) -> dict[str, Any] | None:
     session = tx.find(session_id)
     if session is None or session["object"] != "checkout.session":
         return None
+    test_clocks.enter_of(tx, session)
     if session["status"] == "open" and session["expires_at"] <= tx.now:
         checkout_sessions.expire(tx, session)
     return {**session, "line_items": tx.private(session_id)["line_items"]}
@@ -154,10 +159,10 @@ def pay(
     session_totals.locate(tx, session, details["address"])
     if worthless is not None:
         return Changed(str(worthless))
-    sells = session["mode"] == "payment"
+    sells = session["mode"] != "setup"
     if sells and seen_total is not None and seen_total != session["amount_total"]:
         return Changed()
-    if sells and not session["amount_total"]:
+    if not asks_for_card(session):
         return complete(tx, session, details)
     try:
         method = _method(tx, session, means, details)
@@ -171,9 +176,19 @@ def pay(
         return Declined(body.get("code", "invalid"), None, body["message"], body.get("param"))
     if isinstance(outcome, Paid):
         return outcome
+    intent = session_intents.of(tx, session)
+    if outcome is None and intent is not None:
+        return AtBank(intents.bank_path(intent["id"]))
     if outcome is None:
-        return AtBank(intents.bank_path(session["setup_intent"] or session["payment_intent"]))
+        raise RuntimeError("the bank asks for an intent that the session doesn't have")
     return Declined(outcome.code, outcome.decline_code, outcome.message, outcome.param)
+
+
+def asks_for_card(session: dict[str, Any]) -> bool:
+    """Whether the session can't be completed without a card or an account."""
+    if session["mode"] == "subscription" and session["payment_method_collection"] == "always":
+        return True
+    return bool(session["mode"] == "setup" or session["amount_total"])
 
 
 def _method(
@@ -194,6 +209,7 @@ def _payable(tx: Transaction, session_id: str) -> dict[str, Any]:
     session = tx.find(session_id)
     if session is None or session["object"] != "checkout.session":
         raise SessionNotOpen("missing")
+    test_clocks.enter_of(tx, session)
     if session["status"] == "open" and session["expires_at"] <= tx.now:
         raise SessionNotOpen("expired")
     if session["status"] == "expired":
@@ -211,9 +227,9 @@ def pay_with(
     doesn't go with the session, or the intent was canceled behind its back.
     """
     details = method["billing_details"]
-    if session["mode"] == "setup":
+    if session["mode"] == "setup" or not session["amount_total"]:
         return _save_with(tx, session, method)
-    intent = _intent(tx, session, details)
+    intent = session_tries.to_pay(tx, session, details)
     if intent["status"] not in intents.CONFIRMABLE:
         raise StripeError(
             f"The session's PaymentIntent can't be paid: it has a status of {intent['status']}.",
@@ -231,41 +247,13 @@ def _save_with(
     tx: Transaction, session: dict[str, Any], method: dict[str, Any]
 ) -> Paid | Decline | None:
     details = method["billing_details"]
-    setup = records.get(tx, "setup_intent", session["setup_intent"])
-    if session["customer"] is None and session_endings.wants_customer(session):
-        session_endings.make_customer(tx, session, details)
-        records.replace(tx, session)
-    setup["customer"] = session["customer"]
+    setup = session_tries.to_save(tx, session, details)
     decline = setup_intents.confirm(tx, setup, method, return_url=session["url"])
     if decline is not None:
         return decline
     if setup["status"] == "requires_action":
         return None
     return complete(tx, session, details, setup)
-
-
-def _intent(tx: Transaction, session: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
-    if session["payment_intent"] is not None:
-        return records.get(tx, "payment_intent", session["payment_intent"])
-    wanted = tx.private(session["id"])["intent"]
-    intent = intents.blank(tx, session["amount_total"], session["currency"])
-    intent.update(wanted)
-    intent["payment_method_types"] = session["payment_method_types"]
-    intent["payment_method_options"] = intents.options_for(session["payment_method_types"])
-    card = session["payment_method_options"].get("card", {})
-    if card.get("capture_method"):
-        intent["capture_method"] = "manual"
-    if card.get("request_three_d_secure"):
-        shown = intent["payment_method_options"]["card"]
-        shown["request_three_d_secure"] = card["request_three_d_secure"]
-    keeps = session_endings.wants_customer(session) or intent["setup_future_usage"]
-    if session["customer"] is None and keeps:
-        session_endings.make_customer(tx, session, details)
-    intent["customer"] = session["customer"]
-    intents.add(tx, intent, {"session": session["id"]})
-    session["payment_intent"] = intent["id"]
-    records.replace(tx, session)
-    return intent
 
 
 def complete(
@@ -287,11 +275,13 @@ def complete(
         status="complete",
         url=None,
     )
-    if intent is not None and session["mode"] == "payment":
+    if intent is not None and intent["object"] == "payment_intent":
         session["payment_status"] = "paid" if intent["status"] == "succeeded" else "unpaid"
     if session["automatic_tax"]["enabled"]:
         session["automatic_tax"]["status"] = "complete"
     session_endings.conclude(tx, session, details, intent)
+    if session["mode"] == "subscription":
+        subscription_sessions.begin(tx, session, intent)
     records.replace(tx, session)
     event_id = events.emit(tx, "checkout.session.completed", session)
     private = tx.private(session["id"])
@@ -321,6 +311,8 @@ def settle(tx: Transaction, intent_id: str, *, succeeds: bool | None = None) -> 
         session["payment_status"] = "paid"
         session_endings.write_invoice(tx, session, intent)
         records.replace(tx, session)
+    if session["mode"] == "subscription":
+        invoice_payments.after(tx, intent)
     word = "succeeded" if succeeds else "failed"
     events.emit(tx, f"checkout.session.async_payment_{word}", session)
 

@@ -8,12 +8,13 @@ from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
     addresses,
     events,
-    intents,
     line_items,
     lists,
     metadata,
     records,
+    session_intents,
     session_params,
+    session_subscriptions,
     session_totals,
     setup_sessions,
 )
@@ -38,12 +39,16 @@ def create(call: Call) -> dict[str, Any]:
 
 def open_one(tx: Transaction, params: Params, **changes: Any) -> dict[str, Any]:
     """A new session that sells; `check` has passed, and `changes` are put into the object."""
+    renews = params.text("mode") == "subscription"
     # What a link sells, it sells on though the price is archived.
-    items = line_items.build(tx, params, archived="payment_link" in changes)
-    session = {**session_params.build(tx, params, items), **changes}
+    archived = "payment_link" in changes
+    items = line_items.build(tx, params, recurring=renews, archived=archived)
     private = {"line_items": items, "intent": _intent_data(params)}
+    if renews:
+        changes.update(session_subscriptions.begin(tx, params, private))
+    session = {**session_params.build(tx, params, items), **changes}
     session_totals.begin(tx, params, session, private)
-    if session["invoice_creation"]["enabled"] and session_params.holds(params):
+    if not renews and session["invoice_creation"]["enabled"] and session_params.holds(params):
         raise not_played("invoices of payments that are captured later", "invoice_creation")
     update = params.table("customer_update")
     if update is not None:
@@ -121,12 +126,7 @@ def expire(tx: Transaction, session: dict[str, Any]) -> dict[str, Any]:
     session.update(status="expired", url=None)
     session["expires_at"] = min(session["expires_at"], tx.now)
     records.replace(tx, session)
-    if session["payment_intent"] is not None:
-        intent = records.get(tx, "payment_intent", session["payment_intent"])
-        if intent["status"] in intents.CANCELABLE:
-            intents.cancel(tx, intent, "automatic")
-    if session["setup_intent"] is not None:
-        setup_sessions.abandon(tx, session)
+    session_intents.let_go(tx, session)
     events.emit(tx, "checkout.session.expired", session)
     return session
 

@@ -43,7 +43,7 @@ def check_currency(value: str, param: str = "currency") -> str:
 
 def check_charge(amount: int, currency: str, what: str = "Amount", param: str = "amount") -> None:
     """Raise StripeError for an amount, in minor units, that can't be charged."""
-    minimum = _MINIMUM.get(currency, 1)
+    minimum = minimum_of(currency)
     if amount < minimum:
         raise StripeError(
             f"{what} must be at least {shown(minimum, currency)}",
@@ -61,6 +61,11 @@ def check_charge(amount: int, currency: str, what: str = "Amount", param: str = 
         raise StripeError(
             f"Invalid amount: amounts in {currency} must be a multiple of {step}.", param=param
         )
+
+
+def minimum_of(currency: str) -> int:
+    """The smallest charge in minor units."""
+    return _MINIMUM.get(currency, 1)
 
 
 def step_of(currency: str) -> int:

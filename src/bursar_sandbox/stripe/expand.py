@@ -11,7 +11,13 @@ from typing import Any
 import orjson
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import invoice_payments, payment_links, sources, tokens
+from bursar_sandbox.stripe import (
+    invoice_payments,
+    payment_links,
+    sources,
+    subscription_states,
+    tokens,
+)
 from bursar_sandbox.stripe.errors import StripeError
 
 MAX_DEPTH = 4
@@ -21,12 +27,14 @@ _LINKS: dict[str, frozenset[str]] = {
     kind: frozenset(fields.split())
     for kind, fields in {
         "balance_transaction": "source",
+        "billing_portal.session": "configuration",
         "charge": "application application_fee balance_transaction customer"
         " failure_balance_transaction on_behalf_of payment_intent review source_transfer transfer",
         "checkout.session": "customer invoice payment_intent payment_link setup_intent"
         " subscription",
         "customer": "default_source test_clock",
         "discount": "customer promotion_code",
+        "line_item": "discounts subscription",
         "dispute": "charge payment_intent",
         "payment_intent": "application customer latest_charge on_behalf_of payment_method"
         " payment_record review source",
@@ -35,22 +43,25 @@ _LINKS: dict[str, frozenset[str]] = {
         "product": "default_price tax_code",
         "promotion_code": "customer",
         "radar.early_fraud_warning": "charge payment_intent",
-        "invoice": "application customer default_payment_method default_source latest_revision"
-        " on_behalf_of test_clock",
+        "invoice": "application customer default_payment_method default_source discounts"
+        " latest_revision on_behalf_of test_clock",
         "invoice_payment": "invoice",
-        "invoiceitem": "customer invoice test_clock",
+        "invoiceitem": "customer discounts invoice test_clock",
         "payment_link": "application on_behalf_of",
         "refund": "balance_transaction charge customer failure_balance_transaction payment_intent"
         " payment_method source_transfer_reversal transfer_reversal",
         "setup_attempt": "application customer on_behalf_of payment_method setup_intent",
         "setup_intent": "application customer latest_attempt mandate on_behalf_of payment_method"
         " single_use_mandate",
+        "subscription": "application customer default_payment_method default_source discounts"
+        " latest_invoice on_behalf_of pending_setup_intent schedule test_clock",
+        "subscription_item": "discounts",
     }.items()
 }
 # Links inside nested parts that are no objects of their own.
 _NESTED_LINKS = frozenset(
     "charge coupon default_payment_method generated_from payment_intent price "
-    "promotion_code".split()
+    "promotion_code subscription".split()
 )
 
 Included = Callable[[Transaction, dict[str, Any]], Any]
@@ -96,6 +107,16 @@ def _refunds(tx: Transaction, charge: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _subscriptions(tx: Transaction, customer: dict[str, Any]) -> dict[str, Any]:
+    found = subscription_states.of_customer(tx, customer["id"])
+    return {
+        "object": "list",
+        "data": found[:10],
+        "has_more": len(found) > 10,
+        "url": f"/v1/customers/{customer['id']}/subscriptions",
+    }
+
+
 def _breakdown(tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = tx.private(body["id"]).get("breakdown") or {
         "discounts": [],
@@ -104,6 +125,7 @@ def _breakdown(tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+_PORTAL_PRODUCTS = ["features", "subscription_update", "products"]
 _NO_TAX = {
     "automatic_tax": "not_collecting",
     "ip_address": None,
@@ -119,7 +141,7 @@ _INCLUDED: dict[str, dict[str, Included]] = {
     },
     "customer": {
         "sources": sources.listed,
-        "subscriptions": _empty_list("/v1/customers/{id}/subscriptions"),
+        "subscriptions": _subscriptions,
         "tax_ids": _empty_list("/v1/customers/{id}/tax_ids"),
         "tax": _private_part("tax", _NO_TAX),
     },
@@ -168,8 +190,11 @@ def _step(tx: Transaction, place: dict[str, Any], parts: list[str], path: str) -
     name, rest = parts[0], parts[1:]
     kind = place.get("object", "")
     if name in _LINKS.get(kind, ()) or (not kind and name in _NESTED_LINKS):
-        if isinstance(place.get(name), str):
-            place[name] = _found(tx, name, place[name])
+        held = place.get(name)
+        if isinstance(held, str):
+            place[name] = _found(tx, name, held)
+        elif isinstance(held, list):
+            place[name] = [_found(tx, name, one) if isinstance(one, str) else one for one in held]
     elif name in _INCLUDED.get(kind, ()):
         if name not in place:
             included = _INCLUDED[kind][name](tx, place)
@@ -180,6 +205,10 @@ def _step(tx: Transaction, place: dict[str, Any], parts: list[str], path: str) -
         if "breakdown" not in place[name]:
             place[name]["breakdown"] = _breakdown(tx, place)
         _walk(tx, place[name]["breakdown"], rest[1:], path)
+        return
+    elif kind == "billing_portal.configuration" and parts == _PORTAL_PRODUCTS:
+        shown = place["features"]["subscription_update"]
+        shown["products"] = tx.private(place["id"]).get("products")
         return
     elif isinstance(place.get(name, ""), str) or not (rest or (kind, name) == ("list", "data")):
         raise _refused(path)

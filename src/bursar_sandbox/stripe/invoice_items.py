@@ -17,11 +17,14 @@ from bursar_sandbox.stripe import (
     metadata,
     pricing,
     records,
+    subscription_states,
+    subscription_totals,
 )
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.currencies import check_currency
 from bursar_sandbox.stripe.errors import StripeError, missing_parameter, not_played
 from bursar_sandbox.stripe.params import Params
+from bursar_sandbox.stripe.subscription_objects import ENDED
 
 _WORD = "invoiceitem"
 _UPDATE = (
@@ -29,7 +32,10 @@ _UPDATE = (
     "quantity_decimal tax_behavior tax_code tax_rates unit_amount_decimal"
 )
 _CREATE = f"{_UPDATE} currency customer customer_account invoice subscription"
-_LATER = ("discounts", "subscription", "tax_rates")
+_LATER = ("discounts",)
+_COSTS = frozenset(
+    "amount price_data pricing quantity quantity_decimal unit_amount_decimal".split()
+)
 _PRICE_DATA = frozenset("currency product tax_behavior unit_amount unit_amount_decimal".split())
 
 
@@ -40,19 +46,11 @@ def create(call: Call) -> dict[str, Any]:
         raise missing_parameter("customer")
     customer = records.get(tx, "customer", params.need_text("customer"), param="customer")
     invoice = _draft(tx, params, customer["id"])
-    currency = params.text("currency")
-    used = check_currency(currency) if currency else "usd"
-    item = invoice_item_parts.blank(tx, customer["id"], used)
-    _price(tx, item, params, fresh=True)
-    if currency and item["currency"] != currency.lower():
-        raise StripeError(
-            f"The price specified only supports `{item['currency']}`. This doesn't match the "
-            f"expected currency: `{currency.lower()}`.",
-            param="currency",
-        )
-    _describe(item, params)
+    item = build(tx, params, customer["id"])
     if invoice is not None:
         item["invoice"] = invoice["id"]
+    if params.given("subscription"):
+        item["parent"] = _owner(tx, params, item, invoice)
     records.insert(tx, item)
     events.emit(tx, "invoiceitem.created", item)
     if invoice is not None:
@@ -60,10 +58,63 @@ def create(call: Call) -> dict[str, Any]:
     return item
 
 
+def build(tx: Transaction, params: Params, customer_id: str) -> dict[str, Any]:
+    """The item that the parameters ask for, not stored. Raises StripeError."""
+    currency = params.text("currency")
+    used = check_currency(currency) if currency else "usd"
+    item = invoice_item_parts.blank(tx, customer_id, used)
+    _price(tx, item, params, fresh=True)
+    if currency and item["currency"] != currency.lower():
+        raise StripeError(
+            f"The price specified only supports `{item['currency']}`. This doesn't match the "
+            f"expected currency: `{currency.lower()}`.",
+            param="currency",
+        )
+    _describe(tx, item, params)
+    return item
+
+
+def _owner(
+    tx: Transaction, params: Params, item: dict[str, Any], invoice: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The item's `parent`: the subscription whose next invoice it waits for. Raises StripeError."""
+    subscription_id = params.need_text("subscription")
+    subscription = records.get(tx, "subscription", subscription_id, param="subscription")
+    if subscription["customer"] != item["customer"]:
+        raise StripeError(
+            f"The subscription {subscription_id} does not belong to the customer "
+            f"{item['customer']}.",
+            param="subscription",
+        )
+    if subscription["status"] in ENDED:
+        raise StripeError(
+            f"You cannot add invoice items to the subscription {subscription_id}: it has ended.",
+            param="subscription",
+        )
+    if subscription["currency"] != item["currency"]:
+        raise StripeError(
+            f"The currency of the invoice item, `{item['currency']}`, does not match that of the "
+            f"subscription, `{subscription['currency']}`.",
+            param="currency",
+        )
+    if invoice is not None and subscription_states.id_of(invoice) != subscription_id:
+        raise StripeError(
+            f"The invoice {invoice['id']} is not for the subscription {subscription_id}.",
+            param="invoice",
+        )
+    return {
+        "subscription_details": {"subscription": subscription_id},
+        "type": "subscription_details",
+    }
+
+
 def _check_played(params: Params) -> None:
     for name in _LATER:
         if params.given(name):
             raise not_played(f"`{name}` of invoice items", name)
+    part = params.decimal("quantity_decimal")
+    if part is not None and part != part.to_integral_value():
+        raise not_played("parts of a quantity", "quantity_decimal")
 
 
 def _draft(tx: Transaction, params: Params, customer_id: str) -> dict[str, Any] | None:
@@ -87,9 +138,7 @@ def _draft(tx: Transaction, params: Params, customer_id: str) -> dict[str, Any] 
 
 def _price(tx: Transaction, item: dict[str, Any], params: Params, *, fresh: bool) -> None:
     """Set what the item costs: an amount, or a unit price by a quantity."""
-    quantity = params.integer("quantity", low=0)
-    if quantity is None:
-        quantity = item["quantity"]
+    quantity = _quantity(params, item["quantity"])
     if params.given("amount"):
         for name in ("pricing", "price_data", "unit_amount_decimal"):
             if params.given(name):
@@ -123,6 +172,19 @@ def _price(tx: Transaction, item: dict[str, Any], params: Params, *, fresh: bool
     item.update(quantity=quantity, quantity_decimal=str(quantity), net_amount=item["amount"])
 
 
+def _quantity(params: Params, before: int) -> int:
+    quantity, exact = params.integer("quantity", low=0), params.decimal("quantity_decimal")
+    if quantity is not None and exact is not None:
+        raise StripeError(
+            "You may only specify one of these parameters: quantity, quantity_decimal.",
+            code="parameters_exclusive",
+            param="quantity",
+        )
+    if exact is not None:
+        quantity = int(exact)
+    return before if quantity is None else quantity
+
+
 def _made_up(
     tx: Transaction, item: dict[str, Any], params: Params, unit: Decimal
 ) -> dict[str, Any]:
@@ -154,12 +216,15 @@ def _named_price(tx: Transaction, params: Params) -> dict[str, Any] | None:
     return price
 
 
-def _describe(item: dict[str, Any], params: Params) -> None:
+def _describe(tx: Transaction, item: dict[str, Any], params: Params) -> None:
     item["metadata"] = metadata.merged(params, item["metadata"])
     if "description" in params:
         item["description"] = params.text("description")
     if params.given("discountable"):
         item["discountable"] = params.boolean("discountable")
+    if "tax_rates" in params:
+        ids = params.strings("tax_rates")
+        item["tax_rates"] = subscription_totals.rates_of(tx, ids, "tax_rates")
     period = params.table("period")
     if period is not None:
         item["period"] = {
@@ -190,9 +255,9 @@ def update(call: Call) -> dict[str, Any]:
     tx, params = call.tx, call.params
     _check_played(params)
     item, invoice = _editable(call)
-    if set(params.fields) & {"amount", "pricing", "price_data", "quantity", "unit_amount_decimal"}:
+    if set(params.fields) & _COSTS:
         _price(tx, item, params, fresh=False)
-    _describe(item, params)
+    _describe(tx, item, params)
     records.replace(tx, item)
     if invoice is not None:
         invoices.change_item(tx, invoice, item)

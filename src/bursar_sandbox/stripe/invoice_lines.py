@@ -22,7 +22,37 @@ def of_item(item: dict[str, Any], invoice_id: str) -> dict[str, Any]:
         quantity=item["quantity"],
         quantity_decimal=item["quantity_decimal"],
     )
+    if item["parent"] is not None:
+        _belong(line, item)
     return line
+
+
+def _belong(line: dict[str, Any], item: dict[str, Any]) -> None:
+    """Say for which subscription the item is; a proration brings its discounts along."""
+    owner = item["parent"]["subscription_details"]
+    line["subscription"] = owner["subscription"]
+    if not item["proration"]:
+        line["parent"]["invoice_item_details"]["subscription"] = owner["subscription"]
+        return
+    details = item["proration_details"]
+    taken = details["discount_amounts"]
+    credited = (details["credited_items"] or {}).get("invoice_line_item_details")
+    line["parent"] = {
+        "invoice_item_details": None,
+        "subscription_item_details": {
+            "invoice_item": item["id"],
+            "proration": True,
+            "proration_details": {"credited_items": credited},
+            "subscription": owner["subscription"],
+            "subscription_item": owner["subscription_item"],
+        },
+        "type": "subscription_item_details",
+    }
+    line.update(
+        discount_amounts=taken,
+        discounts=[part["discount"] for part in taken],
+        pretax_credit_amounts=[{**part, "type": "discount"} for part in taken],
+    )
 
 
 def of_sold(

@@ -11,6 +11,7 @@ from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
     cards,
     events,
+    invoice_balances,
     invoice_payments,
     invoices,
     lists,
@@ -36,13 +37,19 @@ def create(call: Call) -> dict[str, Any]:
     currency = params.text("currency")
     asked = check_currency(currency) if currency else None
     behavior = params.choice("pending_invoice_items_behavior", ("exclude", "include"), "exclude")
-    items = invoices.pending_items(tx, customer["id"], asked) if behavior == "include" else []
+    items = _loose_items(tx, customer["id"], asked) if behavior == "include" else []
     used = asked or (items[0]["currency"] if items else customer["currency"] or "usd")
     invoice = invoices.blank(tx, customer, used)
     fields.describe(tx, invoice, params)
     invoices.add(tx, invoice, items)
     _go_on(tx, invoice)
     return invoice
+
+
+def _loose_items(tx: Transaction, customer_id: str, currency: str | None) -> list[dict[str, Any]]:
+    """What waits for any invoice of the customer; items of a subscription wait for its next one."""
+    pending = invoices.pending_items(tx, customer_id, currency)
+    return [item for item in pending if item["parent"] is None]
 
 
 def _go_on(tx: Transaction, invoice: dict[str, Any]) -> None:
@@ -173,6 +180,7 @@ def send(call: Call) -> dict[str, Any]:
 def void(call: Call) -> dict[str, Any]:
     invoice = _owed(call, "voided")
     invoice_payments.abandon(call.tx, invoice)
+    invoice_balances.give_back(call.tx, invoice)
     invoices.close(call.tx, invoice, "void", "voided_at", "invoice.voided")
     return invoice
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import events, invoice_lines, records
+from bursar_sandbox.stripe import (
+    events,
+    invoice_lines,
+    records,
+    subscription_states,
+    subscription_totals,
+)
 from bursar_sandbox.stripe.ids import new_id
 
 FINALIZE_SECONDS = 3600
@@ -126,7 +132,7 @@ def _buyer(customer: dict[str, Any]) -> dict[str, Any]:
 def add(tx: Transaction, invoice: dict[str, Any], items: list[dict[str, Any]]) -> None:
     """Store a new draft over these invoice items, which are stored already."""
     lines = [invoice_lines.of_item(item, invoice["id"]) for item in items]
-    set_sums(invoice, lines)
+    subscription_totals.reckon(tx, invoice, lines, [])
     records.insert(tx, invoice, {"lines": lines})
     for item in items:
         records.replace(tx, {**item, "invoice": invoice["id"]})
@@ -170,7 +176,9 @@ def drop_item(tx: Transaction, invoice: dict[str, Any], item_id: str) -> None:
 
 
 def _item_id(line: dict[str, Any]) -> str:
-    return str(line["parent"]["invoice_item_details"]["invoice_item"])
+    parent = line["parent"]
+    details = parent["invoice_item_details"] or parent["subscription_item_details"]
+    return str(details["invoice_item"])
 
 
 def lines_of(tx: Transaction, invoice: dict[str, Any]) -> list[dict[str, Any]]:
@@ -183,7 +191,8 @@ def _relined(tx: Transaction, before: dict[str, Any], lines: list[dict[str, Any]
     invoice = dict(before)
     if lines:
         invoice["currency"] = lines[0]["currency"]
-    set_sums(invoice, lines)
+    terms = tx.private(invoice["id"]).get("terms", [])
+    subscription_totals.reckon(tx, invoice, lines, terms)
     records.replace(tx, invoice)
     records.replace_private(tx, invoice["id"], {**tx.private(invoice["id"]), "lines": lines})
     events.emit_update(tx, before, invoice)
@@ -216,7 +225,7 @@ def open_up(tx: Transaction, invoice: dict[str, Any]) -> None:
         and invoice["auto_advance"],
         automatically_finalizes_at=None,
         effective_at=invoice["effective_at"] or tx.now,
-        ending_balance=0,
+        ending_balance=invoice["ending_balance"] or 0,
         hosted_invoice_url=url,
         invoice_pdf=f"{url}/pdf",
         number=invoice["number"] or f"{customer['invoice_prefix']}-{sequence:04d}",
@@ -241,6 +250,7 @@ def mark_paid(tx: Transaction, invoice: dict[str, Any]) -> None:
     events.emit_update(tx, before, invoice)
     events.emit(tx, "invoice.paid", invoice)
     events.emit(tx, "invoice.payment_succeeded", invoice)
+    subscription_states.paid(tx, invoice)
 
 
 def close(tx: Transaction, invoice: dict[str, Any], status: str, moment: str, event: str) -> None:
@@ -249,6 +259,7 @@ def close(tx: Transaction, invoice: dict[str, Any], status: str, moment: str, ev
     invoice["status_transitions"][moment] = tx.now
     records.replace(tx, invoice)
     events.emit(tx, event, invoice)
+    subscription_states.closed(tx, invoice)
 
 
 def discard(tx: Transaction, invoice: dict[str, Any]) -> dict[str, Any]:

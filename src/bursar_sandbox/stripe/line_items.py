@@ -60,7 +60,7 @@ def _check_one_time(rows: list[Params], items: list[dict[str, Any]]) -> None:
 
 def _item(tx: Transaction, row: Params, currency: str | None, *, archived: bool) -> dict[str, Any]:
     row.allow(_ITEM)
-    price = _price(tx, row, archived=archived)
+    price = price_of(tx, row, archived=archived)
     quantity = row.integer("quantity", low=0, high=_MAX_QUANTITY)
     if quantity is None:
         raise missing_parameter(row.name("quantity"))
@@ -145,6 +145,12 @@ def _metadata(row: Params) -> dict[str, str]:
     return {key: given.text(key) or "" for key in given.fields} if given else {}
 
 
+def amount_of(tx: Transaction, item: dict[str, Any]) -> int:
+    """What the item's price comes to for its quantity, whatever it is sold for today."""
+    _, unit = _unit(tx, item["price"], item["currency"], Params({}, "line_items"))
+    return _amount(unit, item["quantity"], item["price"]["transform_quantity"])
+
+
 def set_quantity(tx: Transaction, item: dict[str, Any], quantity: int) -> None:
     """Sell so many of the item; its amounts are without discount and tax again."""
     _, unit = _unit(tx, item["price"], item["currency"], Params({}, "line_items"))
@@ -153,7 +159,8 @@ def set_quantity(tx: Transaction, item: dict[str, Any], quantity: int) -> None:
     item["amount_total"] = amount
 
 
-def _price(tx: Transaction, row: Params, *, archived: bool) -> dict[str, Any]:
+def price_of(tx: Transaction, row: Params, *, archived: bool = False) -> dict[str, Any]:
+    """The price that a row names, or makes up for itself. Raises StripeError."""
     data = row.table("price_data")
     if data is None:
         if not row.given("price"):

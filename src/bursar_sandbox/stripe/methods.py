@@ -9,7 +9,17 @@ import datetime
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import addresses, banks, cards, events, lists, metadata, records, tokens
+from bursar_sandbox.stripe import (
+    addresses,
+    banks,
+    cards,
+    events,
+    lists,
+    metadata,
+    records,
+    subscription_states,
+    tokens,
+)
 from bursar_sandbox.stripe.banks import Account
 from bursar_sandbox.stripe.call import Call
 from bursar_sandbox.stripe.cards import Card, Decline
@@ -238,6 +248,7 @@ def detach(tx: Transaction, method: dict[str, Any]) -> dict[str, Any]:
     customer = tx.find(method["customer"])
     if customer and not customer.get("deleted"):
         _forget_default(tx, customer, method["id"])
+        subscription_states.forget_method(tx, customer["id"], method["id"])
     former = method["customer"]
     method["customer"] = None
     records.replace(tx, method)

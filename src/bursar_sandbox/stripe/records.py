@@ -18,6 +18,7 @@ _KEYS: dict[str, tuple[str | None, str | None]] = {
     "charge": ("payment_intent", None),
     "checkout.session": ("payment_intent", "status"),
     "customer": (None, "email"),
+    "discount": ("subscription", None),
     "dispute": ("charge", "payment_intent"),
     "event": (None, "type"),
     "invoice": (None, "status"),
@@ -30,6 +31,8 @@ _KEYS: dict[str, tuple[str | None, str | None]] = {
     "refund": ("charge", "payment_intent"),
     "setup_attempt": ("setup_intent", None),
     "setup_intent": ("payment_method", None),
+    "subscription": (None, "status"),
+    "subscription_item": ("subscription", None),
 }
 _NO_KEYS: tuple[None, None] = (None, None)
 
@@ -46,7 +49,9 @@ def filters_of(kind: str) -> dict[str, str]:
 
 
 def insert(tx: Transaction, body: dict[str, Any], private: dict[str, Any] | None = None) -> None:
-    """Store a new object."""
+    """Store a new object; it bears the test clock that it is made on, if such objects do."""
+    if tx.clock is not None and "test_clock" in body:
+        body["test_clock"] = tx.clock
     parent, label = _KEYS.get(body["object"], _NO_KEYS)
     tx.execute(
         "INSERT INTO objects (id, object, created, customer, parent, label, body, private)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import metadata, records, session_parts
+from bursar_sandbox.stripe import metadata, records, session_parts, session_subscriptions
 from bursar_sandbox.stripe.currencies import check_currency
 from bursar_sandbox.stripe.errors import StripeError, missing_parameter, not_played
 from bursar_sandbox.stripe.ids import random_text
@@ -39,6 +39,7 @@ _LATER = {
 # What belongs to the sessions of another mode.
 _FOREIGN = {
     "payment": ("setup_intent_data", "subscription_data"),
+    "subscription": ("invoice_creation", "payment_intent_data", "setup_intent_data"),
     "setup": (
         "allow_promotion_codes", "automatic_tax", "discounts", "invoice_creation", "line_items",
         "payment_intent_data", "shipping_options", "submit_type", "subscription_data",
@@ -57,6 +58,8 @@ def build(tx: Transaction, params: Params, items: list[dict[str, Any]]) -> dict[
         "id": session_id,
         "object": "checkout.session",
         **session_parts.empty(),
+        # As the dashboard has it in accounts of today. The page shows one currency all the same.
+        "adaptive_pricing": {"enabled": True},
         **session_parts.echoed(params),
         "allow_promotion_codes": _flag(params, "allow_promotion_codes"),
         "amount_subtotal": sum(item["amount_subtotal"] for item in items),
@@ -90,8 +93,6 @@ def check(params: Params) -> None:
     mode = params.choice("mode", ("payment", "setup", "subscription"))
     if mode is None:
         raise missing_parameter("mode")
-    if mode == "subscription":
-        raise not_played(f"checkout sessions in `{mode}` mode", "mode")
     ui_mode = params.choice(
         "ui_mode", ("elements", "embedded_page", "form", "hosted", "hosted_page"), "hosted_page"
     )
@@ -105,6 +106,8 @@ def check(params: Params) -> None:
             raise StripeError(f"You can not pass `{name}` in `{mode}` mode.", param=name)
     if mode == "payment" and not params.given("line_items"):
         raise missing_parameter("line_items")
+    if mode == "subscription":
+        session_subscriptions.check(params)
     if params.given("customer_update") and not params.given("customer"):
         raise StripeError(
             "You can only pass `customer_update` when `customer` is set.", param="customer_update"

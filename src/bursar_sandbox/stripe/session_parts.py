@@ -54,7 +54,7 @@ def echoed(params: Params) -> dict[str, Any]:
     for name in ("locale", "integration_identifier"):
         if params.given(name):
             shown[name] = params.text(name)
-    for name in ("adaptive_pricing", "phone_number_collection", "managed_payments"):
+    for name in ("phone_number_collection", "managed_payments"):
         table = params.table(name)
         if table is not None:
             shown[name] = {"enabled": table.boolean("enabled")}
@@ -93,6 +93,11 @@ def method_options(params: Params, kinds: list[str]) -> dict[str, Any]:
     if "us_bank_account" in kinds:
         options["us_bank_account"] = {"verification_method": "automatic"}
     return options
+
+
+def _adaptive_pricing(table: Params) -> dict[str, Any]:
+    table.allow(("enabled",))
+    return {"enabled": table.boolean("enabled", default=True)}
 
 
 def _automatic_tax(table: Params) -> dict[str, Any]:
@@ -205,6 +210,7 @@ def _custom_field(row: Params) -> dict[str, Any]:
 
 
 _PARTS = {
+    "adaptive_pricing": _adaptive_pricing,
     "after_expiration": _after_expiration,
     "automatic_tax": _automatic_tax,
     "consent_collection": _consent_collection,

@@ -14,6 +14,8 @@ from bursar_sandbox.stripe import (
     intents,
     line_items,
     records,
+    session_intents,
+    session_subscriptions,
     tax_rates,
     tax_rules,
     totals,
@@ -32,7 +34,8 @@ def begin(
     Raises StripeError for a discount or tax that can't be, or an amount that can't be charged.
     """
     items = private["line_items"]
-    private["rates"] = line_items.rates(tx, params, items)
+    by_default = session_subscriptions.default_rates(private)
+    private["rates"] = {**by_default, **line_items.rates(tx, params, items)}
     if session["automatic_tax"]["enabled"] and private["rates"]:
         raise StripeError(
             "You cannot specify `tax_rates` or `dynamic_tax_rates` when automatic tax is enabled.",
@@ -106,6 +109,7 @@ def change_quantity(
     if quantity is None or not low <= quantity <= high:
         raise StripeError(f"Choose a quantity of {low} to {high}.")
     line_items.set_quantity(tx, item, quantity)
+    session_subscriptions.free_at_first(private)
     if not any(one["quantity"] for one in private["line_items"]):
         raise StripeError("Keep at least one item in the order.")
     session["amount_subtotal"] = sum(one["amount_subtotal"] for one in private["line_items"])
@@ -156,16 +160,16 @@ def _change(
 
 def _follow(tx: Transaction, session: dict[str, Any]) -> None:
     """Have an intent of an earlier try ask for the new amount; none is left for nothing to pay."""
-    if session["payment_intent"] is None:
+    intent = session_intents.of(tx, session)
+    if intent is None or intent["object"] != "payment_intent":
         return
-    intent = records.get(tx, "payment_intent", session["payment_intent"])
     if intent["amount"] == session["amount_total"] or intent["status"] not in intents.CONFIRMABLE:
         return
     if session["amount_total"]:
         intent["amount"] = session["amount_total"]
         records.replace(tx, intent)
     else:
-        intents.cancel(tx, intent, "automatic")
+        session_intents.let_go(tx, session)
         session["payment_intent"] = None
 
 
@@ -178,7 +182,7 @@ def _retotal(
     """
     items, terms = private["line_items"], private.get("discount")
     used: dict[str, dict[str, Any]] = {}
-    lines = [_line(tx, session, private, item, used) for item in items]
+    lines = [line_of(tx, session, private, item, used) for item in items]
     off = discounts.off_of(terms, session["currency"]) if terms else None
     sums = totals.reckon(lines, off, step_of(session["currency"]))
     for item, one in zip(items, sums, strict=True):
@@ -201,7 +205,7 @@ def _retotal(
     return [_details(one, terms, used) for one in sums]
 
 
-def _line(
+def line_of(
     tx: Transaction,
     session: dict[str, Any],
     private: dict[str, Any],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import cards, events, intents, methods, records
+from bursar_sandbox.stripe import cards, events, intents, methods, records, subscription_states
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.errors import StripeError
 from bursar_sandbox.stripe.ids import new_id, random_text
@@ -164,6 +164,7 @@ def _finish(
         records.replace(tx, method)
     setup.update(status="succeeded", last_setup_error=None)
     _save(tx, setup, "succeeded")
+    subscription_states.set_up(tx, setup, tx.private(setup["id"]).get("subscription"))
     return None
 
 

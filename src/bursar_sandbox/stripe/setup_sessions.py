@@ -1,6 +1,6 @@
 """Checkout sessions in setup mode: a page that saves a card and takes no money.
 
-Owns how such a session is opened and given up; `checkout` has the card saved.
+Owns how such a session is opened; `checkout` has the card saved.
 """
 
 from __future__ import annotations
@@ -79,10 +79,3 @@ def _build(tx: Transaction, params: Params) -> dict[str, Any]:
         "ui_mode": "hosted_page",
         "url": f"{tx.base_url}/c/pay/{session_id}",
     }  # fmt: skip
-
-
-def abandon(tx: Transaction, session: dict[str, Any]) -> None:
-    """Give up the setup intent of a session whose time is over."""
-    setup = records.get(tx, "setup_intent", session["setup_intent"])
-    if setup["status"] in setup_intents.CONFIRMABLE:
-        setup_intents.cancel(tx, setup, "abandoned")

@@ -5,17 +5,21 @@ Owns the meaning of the timers that other modules schedule.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bursar_sandbox.store import Store, Transaction
 from bursar_sandbox.stripe import (
+    billing_cycle,
     capturing,
     checkout,
     checkout_sessions,
     coupons,
     disputes,
-    invoice_payments,
     promotion_codes,
     records,
     refunding,
+    test_clock_routes,
+    test_clocks,
 )
 
 
@@ -30,25 +34,38 @@ def run_due(store: Store) -> None:
 
 
 def _run(tx: Transaction, kind: str, ref: str) -> None:
-    if kind == "session.expire":
-        session = records.get(tx, "checkout.session", ref)
-        if session["status"] == "open":
-            checkout_sessions.expire(tx, session)
-    elif kind == "intent.settle":
-        checkout.settle(tx, ref)
-    elif kind == "intent.lapse":
-        capturing.lapse(tx, ref)
-    elif kind == "coupon.expire":
-        coupons.expire(tx, ref)
-    elif kind == "promotion_code.expire":
-        promotion_codes.expire(tx, ref)
-    elif kind == "invoice.advance":
-        invoice_payments.advance(tx, ref)
-    elif kind == "refund.settle":
-        refunding.settle(tx, ref)
-    elif kind == "dispute.decide":
-        disputes.settle(tx, ref)
-    elif kind == "dispute.due":
-        disputes.run_out(tx, ref)
-    elif kind == "dispute.forget":
-        disputes.forget(tx, ref)
+    if kind == "clock.advance":
+        claimed = test_clocks.step(tx, ref)
+        if claimed is not None:
+            _run(tx, *claimed)
+        return
+    _MEANINGS[kind](tx, ref)
+
+
+def _expire_session(tx: Transaction, session_id: str) -> None:
+    session = records.get(tx, "checkout.session", session_id)
+    if session["status"] == "open":
+        checkout_sessions.expire(tx, session)
+
+
+_MEANINGS: dict[str, Callable[[Transaction, str], None]] = {
+    "clock.delete": test_clock_routes.lapse,
+    "coupon.expire": coupons.expire,
+    "dispute.decide": disputes.settle,
+    "dispute.due": disputes.run_out,
+    "dispute.forget": disputes.forget,
+    "intent.lapse": capturing.lapse,
+    "intent.settle": checkout.settle,
+    "invoice.advance": billing_cycle.advance,
+    "invoice.overdue": billing_cycle.overdue,
+    "invoice.retry": billing_cycle.retry,
+    "promotion_code.expire": promotion_codes.expire,
+    "refund.settle": refunding.settle,
+    "session.expire": _expire_session,
+    "subscription.cancel": billing_cycle.cancel,
+    "subscription.collect_again": billing_cycle.collect_again,
+    "subscription.lapse": billing_cycle.lapse,
+    "subscription.renew": billing_cycle.renew,
+    "subscription.trial_will_end": billing_cycle.warn_of_trial_end,
+    "subscription.upcoming": billing_cycle.announce_invoice,
+}

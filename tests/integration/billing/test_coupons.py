@@ -136,17 +136,52 @@ async def test_a_coupon_over_everything_leaves_nothing_to_pay_and_all_to_grant(
     assert payment.amount_minor == 0
     session = world.stripe.v1.checkout.sessions.retrieve(str(payment.session_id))
     assert session.payment_status == "no_payment_required"
-    # Nobody is asked for a card: the page is sent without one.
+    # Nobody is asked for a card.
+    after = await pay_nothing(world, payment)
+    assert (after.status, after.captured_minor, after.mismatch) == ("completed", 0, None)
+    assert after.payment_intent_id is None
+    assert await world.balance(payment.customer_id) == 30
+
+
+async def test_a_coupon_over_everything_is_refused_where_the_order_is_reviewed_first(
+    world: World,
+) -> None:
+    coupon = make_coupon(world, percent_off=100)
+    with pytest.raises(errors.CouponNotApplicable, match="Pro is reviewed"):
+        await world.open_checkout(package="pro", capture_method="manual", coupon=coupon.id)
+    async with world.wiring.db.connection() as conn:
+        assert await conn.fetchval("select count(*) from payments") == 0
+    half = make_coupon(world, percent_off=50)
+    payment = await world.open_checkout(package="pro", capture_method="manual", coupon=half.id)
+    assert payment.amount_minor == 1000
+
+
+async def pay_nothing(world: World, payment: Payment) -> Payment:
+    """The page of a total of 0 is sent without a card; hear of it, work it off."""
     page = {**FORM, "card_number": "", "expiry": "", "security_code": "", "seen_total": "0"}
     async with world.http() as http:
         sent = await http.post(str(payment.session_url), data=page)
     assert sent.status_code == 303
     await world.deliver(await world.events_about(payment))
     await world.work()
-    after = await world.payment(payment)
+    return await world.payment(payment)
+
+
+@pytest.mark.parametrize("capture_method", ["automatic", "manual"])
+async def test_a_typed_code_that_leaves_nothing_to_hold_is_shown_to_who_reviews_orders(
+    world: World, capture_method: str
+) -> None:
+    code = make_code(world, make_coupon(world, percent_off=100))
+    payment = await world.open_checkout(package="pro", capture_method=capture_method)
+    session = world.stripe.v1.checkout.sessions.retrieve(str(payment.session_id))
+    tell_page(world.stripe, session, promotion_code=code)
+    after = await pay_nothing(world, payment)
     assert (after.status, after.captured_minor, after.mismatch) == ("completed", 0, None)
-    assert after.payment_intent_id is None
     assert await world.balance(payment.customer_id) == 30
+    await world.deliver(await world.events_about(payment))
+    await world.work()
+    found = [(case.kind, case.payment_id) for case in await list_cases(world)]
+    assert found == ([("review", payment.id)] if capture_method == "manual" else [])
 
 
 async def test_an_amount_off_is_for_its_currency_alone(world: World) -> None:

@@ -69,6 +69,18 @@ async def test_totals_are_right_to_the_minor_unit(
     assert await world.balance(after.customer_id) == 21
 
 
+@pytest.mark.parametrize("capture_method", ["automatic", "manual"])
+async def test_the_provider_is_told_to_show_no_other_currency_than_the_one_asked_for(
+    world: World, capture_method: str
+) -> None:
+    payment = await world.open_checkout(
+        package="starter", currency="jpy", capture_method=capture_method
+    )
+    session = world.stripe.v1.checkout.sessions.retrieve(str(payment.session_id))
+    assert session.adaptive_pricing is not None
+    assert not session.adaptive_pricing.enabled
+
+
 async def test_a_free_amount_is_bought_at_its_currencys_rate(world: World) -> None:
     payment = await world.open_checkout(amount_minor=999, currency="jpy")
     assert (await buy_from(world, payment, "JP")).status == "completed"

@@ -10,10 +10,10 @@ import pytest
 from bursar import errors
 from bursar.access.actors import Actor
 from bursar.billing import holds, refunds, settle, uses
-from bursar.billing.credits import OfSpent
 from bursar.billing.holds import Capture, Captured, Opened, Release, Reserve
 from bursar.billing.payments import Payment
 from bursar.billing.refunds import Refund, Wanted
+from bursar.billing.rules import OfSpent, Rules
 from bursar.billing.uses import Done, Request, Return
 from bursar.entrypoints import worker
 from bursar.ledger import balances, entries
@@ -72,7 +72,10 @@ async def standing(world: World, payment: Payment) -> tuple[int, int, int]:
 
 async def refund(world: World, payment: Payment, amount: int | None = None) -> Refund:
     wanted = Wanted(
-        payment_id=payment.id, amount_minor=amount, requested_by="admin", of_spent="forgive"
+        payment_id=payment.id,
+        amount_minor=amount,
+        requested_by="admin",
+        rules=Rules(of_spent="forgive"),
     )
     provider = world.wiring.provider("stripe")
     return await refunds.request(world.wiring.db, provider, wanted, clock=world.wiring.clock)
@@ -92,7 +95,7 @@ async def told(
     fact = RefundFact(f"re_{name}_{payment.id}", None, amount, state, at)
     said = PaymentFacts(provider="stripe", at=at, reference=payment.reference, refunds=(fact,))
     async with world.wiring.db.transaction() as conn:
-        await settle.settle(conn, [said], at=at, fetched=True, of_spent=of_spent)
+        await settle.settle(conn, [said], at=at, fetched=True, rules=Rules(of_spent=of_spent))
 
 
 async def reserve(world: World, payment: Payment, amount: int) -> int:
@@ -224,7 +227,7 @@ async def test_the_timer_forgives_as_the_webhook_does(forgiving: World) -> None:
     await use(forgiving, payment, 700)
     # Nobody answers, so the refund is only stored: the timer asks for it, and settles.
     away = forgiving.settings.model_copy(update={"stripe_api_base": "http://127.0.0.1:9"})
-    wanted = Wanted(payment_id=payment.id, requested_by="admin", of_spent="forgive")
+    wanted = Wanted(payment_id=payment.id, requested_by="admin", rules=Rules(of_spent="forgive"))
     async with opened(away) as dead:
         with pytest.raises(errors.ProviderUnavailable):
             await refunds.request(dead.db, dead.provider("stripe"), wanted, clock=dead.clock)

@@ -124,6 +124,32 @@ async def test_webhooks_that_were_all_lost_are_made_up_by_the_timer(world: World
     assert await world.balance(opened.payment.customer_id) == 5
 
 
+async def test_an_unpaid_intent_is_looked_at_soon_later_and_at_its_end(world: World) -> None:
+    payment = (await open_intent(world)).payment
+    assert payment.expires_at is not None
+    soon, later = (payment.created_at + after for after in checkouts.CHECKED_OPEN)
+    async with world.wiring.db.connection() as conn:
+        timers = await conn.fetch("select kind, reference, due_at from timers")
+    assert [tuple(row) for row in timers] == [(checkouts.CHECK_TIMER, payment.reference, soon)]
+    assert await check(world, payment, timedelta(minutes=16)) == later
+    end = payment.expires_at + checkouts.CHECK_AFTER
+    assert await check(world, payment, timedelta(hours=3)) == end
+
+
+async def test_a_lost_message_of_an_intent_costs_a_quarter_of_an_hour_and_not_a_day(
+    world: World,
+) -> None:
+    opened = await open_intent(world)
+    await confirm(world, opened)
+    async with world.wiring.db.connection() as conn:
+        due_at = await conn.fetchval("select due_at from timers")
+    wait = due_at - opened.payment.created_at
+    assert wait <= timedelta(minutes=15)
+    assert await check(world, opened.payment, wait) is None
+    assert (await world.payment(opened.payment)).status == "completed"
+    assert await world.balance(opened.payment.customer_id) == 5
+
+
 async def test_a_lost_answer_is_asked_for_again_under_its_key(world: World) -> None:
     payment = (await open_intent(world)).payment
     await lose_the_answer(world, payment)

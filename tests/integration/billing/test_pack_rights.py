@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bursar.billing import catalog_file, catalog_push, entitlements, refunds
 from bursar.billing.payments import Payment
 from bursar.billing.refunds import Wanted
+from orders_world import decide
 from worlds import World, eventually
 
 CATALOG = """
@@ -105,6 +109,39 @@ async def test_a_pack_refunded_in_part_keeps_its_features_and_loses_them_with_th
     assert await has(world, payment) == {}
     await tell(world, payment)
     assert await has(world, payment) == {}
+
+
+@pytest.mark.parametrize(("captured", "given"), [(1999, {}), (2000, ALL), (None, ALL)])
+async def test_a_pack_captured_by_hand_gives_its_features_when_all_of_it_is_taken(
+    world: World, tmp_path: Path, captured: int | None, given: dict[str, int | None]
+) -> None:
+    await push(world, tmp_path)
+    payment = await bought(world, capture_method="manual")
+    assert payment.status == "authorized"
+    await decide(world, payment, "capture", captured)
+    await tell(world, payment)
+    assert await has(world, payment) == given
+    # Credits follow the part that was taken, features do not.
+    assert await world.balance(payment.customer_id) == (29 if captured == 1999 else 30)
+    await refund(world, payment)
+    assert await has(world, payment) == {}
+
+
+async def test_features_come_once_the_rest_of_a_pack_is_told_to_be_taken(
+    world: World, tmp_path: Path
+) -> None:
+    await push(world, tmp_path)
+    payment = await bought(world, capture_method="manual")
+    intent = str(payment.payment_intent_id)
+    world.stripe.v1.payment_intents.capture(intent, {"amount_to_capture": 1200})
+    await tell(world, payment)
+    assert await has(world, payment) == {}
+    # Where a provider captures more than once, its later word says all that was taken.
+    facts = await world.wiring.provider("stripe").fetch_payment(
+        session_id=payment.session_id, payment_intent_id=None, reference=payment.reference
+    )
+    await world.settle([replace(fact, captured_minor=2000) for fact in facts])
+    assert await has(world, payment) == ALL
 
 
 async def test_a_second_pack_goes_on_giving_when_the_first_is_refunded(

@@ -12,6 +12,7 @@ from bursar import errors
 from bursar.billing import cases, refunds, reversals
 from bursar.billing.payments import Payment
 from bursar.billing.refunds import Refund, Wanted
+from bursar.billing.rules import Rules
 from bursar.ledger import balances, entries
 from bursar.ledger.entries import Cause, GiveBack, Posting
 from worlds import World
@@ -115,9 +116,9 @@ async def test_spent_credits_can_be_a_reason_to_refuse(world: World) -> None:
     payment = await bought(world, amount_minor=1000, currency="usd")
     await use(world, payment, 1)
     with pytest.raises(errors.CreditsSpent):
-        await refund(world, payment, of_spent="refuse")
+        await refund(world, payment, rules=Rules(of_spent="refuse"))
     assert await listed(world, payment) == []
-    made = await refund(world, payment, of_spent="refuse", force=True)
+    made = await refund(world, payment, rules=Rules(of_spent="refuse"), force=True)
     assert made.owed == 1
 
 
@@ -321,8 +322,8 @@ async def test_refusing_what_is_spent_counts_the_share_and_not_the_part_alone(
     world: World,
 ) -> None:
     payment = await bought(world, package="basic")
-    await refund(world, payment, 100, of_spent="refuse")
-    rest = await refund(world, payment, of_spent="refuse")
+    await refund(world, payment, 100, rules=Rules(of_spent="refuse"))
+    rest = await refund(world, payment, rules=Rules(of_spent="refuse"))
     assert rest.credits_reversed == 10
     assert await standing(world, payment, "page") == (0, 0, 0)
 

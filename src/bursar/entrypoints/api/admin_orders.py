@@ -160,7 +160,7 @@ async def capture_order(
         amount_minor=body.amount,
         requested_by=actor.principal,
         actor=actor,
-        of_spent=api_of(request).wiring.settings.refund_of_spent,
+        rules=api_of(request).wiring.rules,
     )
     return await _decide(request, wanted, key, body)
 
@@ -184,7 +184,7 @@ async def cancel_order(
         reason=body.reason,
         requested_by=actor.principal,
         actor=actor,
-        of_spent=api_of(request).wiring.settings.refund_of_spent,
+        rules=api_of(request).wiring.rules,
     )
     return await _decide(request, wanted, key, body)
 

@@ -120,7 +120,7 @@ async def resolve_case(
         customer_id=body.customer_id,
         note=body.note,
         actor=actor,
-        of_spent=wiring.settings.refund_of_spent,
+        rules=wiring.rules,
     )
 
     async def work(_: str | None = None) -> CaseAnswer:

@@ -155,7 +155,7 @@ async def get_checkout(
             adapter,
             found,
             clock=wiring.clock,
-            of_spent=wiring.settings.refund_of_spent,
+            rules=wiring.rules,
         )
     except (
         errors.ProviderUnavailable,

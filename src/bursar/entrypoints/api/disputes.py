@@ -138,7 +138,7 @@ async def add_evidence(
         evidence=told,
         submit=body.submit,
         actor=actor,
-        of_spent=api_of(request).wiring.settings.refund_of_spent,
+        rules=api_of(request).wiring.rules,
     )
     sent = orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)
     return await _say(request, said, "evidence", key, sent)
@@ -157,7 +157,7 @@ async def accept_dispute(
         dispute_id=_number(dispute_id),
         accept=True,
         actor=actor,
-        of_spent=api_of(request).wiring.settings.refund_of_spent,
+        rules=api_of(request).wiring.rules,
     )
     return await _say(request, said, "accept", key, b"")
 

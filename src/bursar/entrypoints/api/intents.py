@@ -207,8 +207,6 @@ async def get_intent(
     # Those of hosted checkouts are the provider's own page to confirm.
     if found is None or found.customer_id != caller.customer_id or found.kind != "intent":
         raise errors.NotFound("There is no such payment intent.")
-    found = await checkouts.sync(
-        wiring.db, adapter, found, clock=wiring.clock, of_spent=wiring.settings.refund_of_spent
-    )
+    found = await checkouts.sync(wiring.db, adapter, found, clock=wiring.clock, rules=wiring.rules)
     secret = await intents.client_secret(adapter, found)
     return answer(_whole(found, secret, publishable_key))

@@ -48,7 +48,7 @@ async def refund(
         force=body.force,
         requested_by=actor.principal,
         actor=actor,
-        of_spent=wiring.settings.refund_of_spent,
+        rules=wiring.rules,
     )
     said = orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)
     claimed = Key(

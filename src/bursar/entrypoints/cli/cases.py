@@ -12,9 +12,10 @@ from bursar.billing.cases import Case
 from bursar.billing.unmatched import Resolution
 from bursar.clock import SystemClock
 from bursar.db import Database
+from bursar.entrypoints.cli.demo.kept import demo_settings
 from bursar.entrypoints.cli.opening import with_database, with_wiring
 from bursar.entrypoints.cli.output import AsJson, Before, Limit, print_record, print_rows
-from bursar.wiring import Wiring
+from bursar.wiring import Wiring, rules_of
 
 group = typer.Typer(no_args_is_help=True)
 
@@ -66,14 +67,14 @@ def resolve(
     """End a case: give its money to an account, which gets its credits, or leave a note."""
     if (user is not None) + (customer is not None) > 1 or not (user or customer or note):
         raise typer.BadParameter("Say one of --user U and --customer C, or a --note.")
-    settings = config.read()
+    settings = demo_settings(config.read())
     wanted = Resolution(
         case_id=case_id,
         user_id=user,
         customer_id=customer,
         note=note,
         actor="command",
-        of_spent=settings.refund_of_spent,
+        rules=rules_of(settings),
     )
 
     async def give(wiring: Wiring) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -12,13 +13,27 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")]
 Before = Annotated[int | None, typer.Option(help="Only those below this id: the next page.")]
 
-# Into a file or a pipe nothing is wrapped: what reads it has no width.
-console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 250)
+# Into a file or a pipe nothing is wrapped: what reads it has no width. What users typed stands in
+# tables, so brackets and colons are never read as marks or emoji.
+console = Console(
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else 250,
+    markup=False,
+    emoji=False,
+    highlight=False,
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def print_styled(*parts: str | tuple[str, str]) -> None:
+    """Write a line of texts, each as it is, or with a style such as `bold`."""
+    console.print(Text.assemble(*parts))
 
 
 def print_json(value: object) -> None:
@@ -67,11 +82,11 @@ def as_record(row: object) -> dict[str, Any]:
 
 
 def as_text(value: object) -> str:
-    """A field as a person reads it in a cell."""
+    """A field as a person reads it in a cell; no control character gets to the terminal."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, (dict, list)):
         return orjson.dumps(value, default=str).decode()
-    return str(value)
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], str(value))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bursar import errors
 from bursar.entrypoints.cli.calling import Url, sandbox_at
 from bursar.entrypoints.cli.output import AsJson, print_json
 from bursar_sandbox import control_client
@@ -25,6 +26,10 @@ def run(
     if event is None:
         _list(as_json=as_json)
         return
+    if event not in control_client.EVENTS:
+        raise errors.NotFound(
+            f"No scenario makes {event} happen. `bursar trigger --list` names those that there are."
+        )
     with sandbox_at(url) as base:
         made = control_client.trigger(base, event)
     if as_json:

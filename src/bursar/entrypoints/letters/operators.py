@@ -13,6 +13,7 @@ CASES = {
     "dead": "Something could not be worked off",
     "unknown": "The outcome of a call to the provider is not known",
     "drift": "Our books and the provider's differ",
+    "review": "An order is complete and was not reviewed",
 }
 
 
@@ -92,6 +93,15 @@ def case(matter: Matter) -> Letter:
             )
             if value is not None
         ),
-        after=(f"bursar cases resolve {data['id']} closes it.",),
+        after=_next_steps(int(data["id"]), str(data["kind"])),
         tone="bad",
     )
+
+
+def _next_steps(case_id: int, kind: str) -> tuple[str, ...]:
+    """The commands as they are typed, whole."""
+    steps = [f"bursar cases show {case_id} tells all of it."]
+    if kind == "unmatched":
+        steps.append(f"bursar cases resolve {case_id} --user ID gives the money to that user.")
+    steps.append(f'bursar cases resolve {case_id} --note "what was done" closes it.')
+    return tuple(steps)

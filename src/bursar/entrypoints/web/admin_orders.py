@@ -184,7 +184,7 @@ async def _decide(
         reason=reason,
         requested_by=_name(visitor),
         actor=visitor.actor,
-        of_spent=wiring.settings.refund_of_spent,
+        rules=wiring.rules,
     )
     try:
         await captures.decide(wiring.db, wiring.providers, wanted, clock=wiring.clock)

@@ -127,7 +127,7 @@ async def _synced(site: Site, payment: Payment) -> Payment:
             wiring.provider(payment.provider),
             payment,
             clock=wiring.clock,
-            of_spent=wiring.settings.refund_of_spent,
+            rules=wiring.rules,
         )
     except (
         errors.ProviderUnavailable,

@@ -19,10 +19,11 @@
 --                           source (what a pending refund would take)
 --   release +               move up to the amount of that back; it pays debt first
 --   expiry -                take what is left in (pool, source) once that has ended
---   refund - of forgiven    take from what was bought what is there; the rest is nobody's debt, but
---                           what comes back of older uses and holds goes there first
---   any other +             give into (pool, source); into `purchased` it pays debt first, and a
---                           refund that failed what was forgiven, too
+--   refund - of forgiven    take from what was bought, with a source from that plan, what is there;
+--                           the rest is nobody's debt, but what comes back of older uses and holds
+--                           goes there first
+--   any other +             give into (pool, source); into `purchased` it pays debt first, and so
+--                           does a refund that failed, which pays what was forgiven, too
 --   any other -             take from (pool, source) what is there, book the rest as a debt whose
 --                           source is the cause
 --
@@ -164,7 +165,7 @@ begin
             end if;
         elsif amount > 0 then
             rest := amount;
-            if p_pool[i] = 'purchased' then
+            if p_pool[i] = 'purchased' or p_type[i] = 'refund' then
                 rest := ledger_pay_debt(p_customer[i], posting, p_unit[i], rest,
                     case p_type[i] when 'refund' then (select min(p.id) - 1 from ledger_postings p
                         where p.customer_id = p_customer[i] and p.payment_id = p_payment[i]
@@ -180,7 +181,8 @@ begin
             rest := -amount;
             select a.id, a.balance into account from ledger_accounts a
             where a.customer_id = p_customer[i] and a.unit = p_unit[i]
-                and a.pool = case p_pool[i] when 'forgiven' then 'purchased' else p_pool[i] end
+                and a.pool = case when p_pool[i] <> 'forgiven' then p_pool[i]
+                    when p_source[i] = '' then 'purchased' else 'plan' end
                 and a.source = p_source[i];
             if account.balance > 0 then
                 moved := least(rest, account.balance);

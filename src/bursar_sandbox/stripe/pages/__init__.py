@@ -1,8 +1,8 @@
 """The pages a buyer sees when the sandbox plays Stripe, and the one for who runs it.
 
-Owns the hosted payment page, the bank's page, payment links, receipts, invoices, the overview, and
-their styles and script. It never touches the API's routes, and it never charges anything itself:
-`bursar_sandbox.stripe.checkout` does.
+Owns the hosted payment page, the bank's page, payment links, receipts, invoices, the customer
+portal, the overview, and their styles and script. It never touches the API's routes, and it never
+charges anything itself: `bursar_sandbox.stripe.checkout` does.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from bursar_sandbox.stripe.pages import (
     bank,
     codes,
     hosted,
+    invoice_paying,
     invoices,
     links,
     overview,
+    portal,
+    portal_methods,
+    portal_plans,
     quantities,
     receipts,
     rendering,
@@ -27,8 +31,12 @@ page_routes = [
     *quantities.routes,
     *bank.routes,
     *links.routes,
+    *invoice_paying.routes,
     *invoices.routes,
     *receipts.routes,
+    *portal.routes,
+    *portal_plans.routes,
+    *portal_methods.routes,
     *overview.routes,
     Route("/_sandbox/static/{name}", rendering.static_file, methods=["GET"]),
 ]

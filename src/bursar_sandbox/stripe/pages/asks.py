@@ -48,10 +48,12 @@ def of_session(tx: Transaction, session: dict[str, Any]) -> Asks:
     options: dict[str, Any] = session["saved_payment_method_options"] or {}
     named = session["customer"] if session["customer_creation"] is None else None
     keeps = named is not None or session["customer_creation"] == "always"
-    paying = session["mode"] == "payment"
+    paying = session["mode"] != "setup"
     return Asks(
         saves_only=session["mode"] == "setup",
-        offers_saving=paying and keeps and options.get("payment_method_save") == "enabled",
+        offers_saving=session["mode"] == "payment"
+        and keeps
+        and options.get("payment_method_save") == "enabled",
         promotions=consent.get("promotions") == "auto",
         terms=consent.get("terms_of_service") == "required",
         saved=_saved(tx, named, options) if named is not None and paying else (),

@@ -16,7 +16,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import authentication, checkout, records, session_totals
+from bursar_sandbox.stripe import (
+    authentication,
+    checkout,
+    records,
+    session_renewals,
+    session_totals,
+)
 from bursar_sandbox.stripe.pages import asks, card_form, debit_form, drawer, rendering
 from bursar_sandbox.stripe.pages.card_form import Entered
 from bursar_sandbox.stripe.pages.countries import COUNTRIES
@@ -112,6 +118,7 @@ def order_at(tx: Transaction, session_id: str) -> Order | None:
         intent_wishes=tx.private(session_id).get("intent"),
         discount_name=session_totals.discount_name(tx, session_id),
         asks=asks.of_session(tx, session),
+        renewal=session_renewals.of(tx, session),
     )
 
 

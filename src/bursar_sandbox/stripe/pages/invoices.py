@@ -1,11 +1,11 @@
 """An invoice as its customer sees it, at the address that the invoice carries, and as a PDF.
 
-Owns the routes under /i/. It only reads: an open invoice is paid through the API.
+Owns its words and the route of its PDF. It only reads: the page, with the form to pay an open one,
+is `invoice_paying`'s.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bursar_sandbox.store import Transaction
-from bursar_sandbox.stripe import invoice_payments, invoices
+from bursar_sandbox.stripe import hosted_invoices, invoice_payments, invoices
 from bursar_sandbox.stripe.pages import pdf, rendering
 from bursar_sandbox.stripe.pages.amounts import format_amount
+from bursar_sandbox.stripe.pages.rhythms import day_of
 
 STATES = {
     "open": "To be paid",
@@ -38,24 +39,18 @@ class Shown:
     lines: tuple[tuple[str, str, str], ...]
     sums: tuple[tuple[str, str], ...]
     total: str
+    left: str
+    renews: bool
     note: str
     receipt_url: str
     pdf_url: str
-
-
-async def show(request: Request) -> Response:
-    """GET /i/{invoice_id}: what it is for, what it comes to, and whether it is paid."""
-    invoice = _shown(request)
-    if invoice is None:
-        return _unknown()
-    return rendering.page("invoice.html", {"invoice": invoice})
 
 
 async def download(request: Request) -> Response:
     """GET /i/{invoice_id}/pdf: the same on paper."""
     invoice = _shown(request)
     if invoice is None:
-        return _unknown()
+        return unknown()
     headers = {
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="Invoice-{_plain(invoice.number)}.pdf"',
@@ -64,21 +59,20 @@ async def download(request: Request) -> Response:
     return Response(pdf.document(_text(invoice)), media_type="application/pdf", headers=headers)
 
 
-def _unknown() -> Response:
+def unknown() -> Response:
+    """The page of an address at which there is no invoice."""
     values: dict[str, object] = {"state": "unknown", "order": None}
     return rendering.page("closed.html", values, status=404)
 
 
 def _shown(request: Request) -> Shown | None:
-    """The invoice of the address; None for a draft too, which nobody is to see yet."""
     with request.app.state.store.transaction() as tx:
-        invoice = tx.find(request.path_params["invoice_id"])
-        if invoice is None or invoice["object"] != "invoice" or invoice.get("deleted"):
-            return None
-        return None if invoice["status"] == "draft" else _words(tx, invoice)
+        invoice = hosted_invoices.find(tx, request.path_params["invoice_id"])
+        return None if invoice is None else words_of(tx, invoice)
 
 
-def _words(tx: Transaction, invoice: dict[str, Any]) -> Shown:
+def words_of(tx: Transaction, invoice: dict[str, Any]) -> Shown:
+    """The invoice as its page and its paper say it."""
     currency = invoice["currency"]
     lines = invoices.lines_of(tx, invoice)
     discount = sum(part["amount"] for part in invoice["total_discount_amounts"])
@@ -88,17 +82,23 @@ def _words(tx: Transaction, invoice: dict[str, Any]) -> Shown:
         sums.append(("Discount", format_amount(-discount, currency)))
     if tax:
         sums.append(("Tax", format_amount(tax, currency)))
+    applied = invoice["amount_due"] - invoice["total"]
+    if applied:
+        sums.append(("From the customer’s balance", format_amount(applied, currency)))
     intent = invoice_payments.intent_of(tx, invoice) or {}
     charge = tx.find(intent.get("latest_charge") or "") or {}
     return Shown(
         number=invoice["number"],
         state=STATES[invoice["status"]],
         customer=invoice["customer_name"] or invoice["customer_email"] or "the customer",
-        created=_day(invoice["effective_at"]),
-        due=_day(invoice["due_date"]) if invoice["due_date"] else "",
+        created=day_of(invoice["effective_at"]),
+        due=day_of(invoice["due_date"]) if invoice["due_date"] else "",
         lines=tuple(_line(line, currency) for line in lines),
         sums=tuple(sums),
-        total=format_amount(invoice["total"], currency),
+        total=format_amount(invoice["amount_due"] if applied else invoice["total"], currency),
+        left=format_amount(invoice["amount_remaining"], currency),
+        renews=(invoice["parent"] or {}).get("subscription_details") is not None
+        and invoice["collection_method"] == "charge_automatically",
         note=invoice["description"] or "",
         receipt_url=charge.get("receipt_url") or "",
         pdf_url=f"/i/{invoice['id']}/pdf",
@@ -109,11 +109,6 @@ def _line(line: dict[str, Any], currency: str) -> tuple[str, str, str]:
     quantity = line["quantity"] or 1
     detail = f"{quantity:,}" if quantity != 1 else ""
     return line["description"] or "Item", detail, format_amount(line["amount"], currency)
-
-
-def _day(moment: int) -> str:
-    day = time.gmtime(moment)
-    return f"{day.tm_mday} {time.strftime('%b %Y', day)}"
 
 
 def _text(invoice: Shown) -> list[str]:
@@ -132,6 +127,5 @@ def _plain(number: str) -> str:
 
 
 routes = [
-    Route("/i/{invoice_id}", show, methods=["GET"]),
     Route("/i/{invoice_id}/pdf", download, methods=["GET"]),
 ]

@@ -13,6 +13,8 @@ from bursar_sandbox.stripe.banks import CURRENCIES
 from bursar_sandbox.stripe.link_visits import NOWHERE
 from bursar_sandbox.stripe.pages.amounts import format_amount
 from bursar_sandbox.stripe.pages.asks import Asks
+from bursar_sandbox.stripe.pages.plans import Plan, plan_of
+from bursar_sandbox.stripe.session_renewals import Renewal
 
 _NO_ASKS = Asks()
 _NO_PLACE = frozenset({"", "javascript", "data", "vbscript", "blob", "file", "about"})
@@ -68,6 +70,7 @@ class Order:
     success_url: str
     cancel_url: str
     asks: Asks = _NO_ASKS
+    plan: Plan | None = None
 
 
 def order_of(
@@ -77,12 +80,13 @@ def order_of(
     intent_wishes: dict[str, Any] | None = None,
     discount_name: str = "",
     asks: Asks = _NO_ASKS,
+    renewal: Renewal | None = None,
 ) -> Order:
     """The order of a stored session.
 
     `customer_email` is that of the customer whom the shop has named, if it has; `intent_wishes`
     is what the shop asked for the payment intent; `discount_name` what buyers call the discount;
-    `asks` what it asks of the buyer beside the payment.
+    `asks` what it asks of the buyer beside the payment; `renewal` what is charged after today.
     """
     wishes = intent_wishes or {}
     options: dict[str, Any] = (session.get("payment_method_options") or {}).get("card") or {}
@@ -93,6 +97,8 @@ def order_of(
     shipping = int(details.get("amount_shipping") or 0)
     tax, total = int(details.get("amount_tax") or 0), int(session.get("amount_total") or 0)
     subtotal = int(session.get("amount_subtotal") or 0)
+    always = renewal is not None and session.get("payment_method_collection") == "always"
+    with_card = bool(total or asks.saves_only or always)
     return Order(
         session_id=str(session["id"]),
         status=str(session.get("status") or "open"),
@@ -111,11 +117,14 @@ def order_of(
         methods=_methods(session, currency),
         pending=session.get("payment_status") == "unpaid" and session.get("status") == "complete",
         email=str(session.get("customer_email") or customer_email or ""),
-        free=not (session.get("amount_total") or asks.saves_only),
+        free=not with_card,
         captured_later="manual" in (wishes.get("capture_method"), options.get("capture_method")),
         keeps_card=keeps_card,
         makes_customer=session.get("customer_creation") == "always"
         or (keeps_card and session.get("customer_creation") is not None),
+        plan=plan_of(renewal, currency, pays_now=total > 0, with_card=with_card)
+        if renewal is not None
+        else None,
         success_url=_way_out(session, "success_url"),
         cancel_url=_way_out(session, "cancel_url"),
         asks=asks,

@@ -14,7 +14,7 @@ from bursar.config import Settings
 from bursar.db.connections import connect
 from bursar.entrypoints.cli.demo import purchase, seeding, signals
 from bursar.entrypoints.cli.demo.supervisor import Demo, local_url, started
-from bursar.entrypoints.cli.output import console
+from bursar.entrypoints.cli.output import print_styled
 from bursar.messages import inbox
 
 SHOP_NAME = "Acme Tools"
@@ -32,7 +32,7 @@ def run(
     with signals.stopping(), started(settings, _say, fresh=fresh) as demo:
         if once:
             url = demo.settings.database_url or ""
-            console.print("\n[bold]Buying a pack, by HTTP alone[/]")
+            print_styled("\n", ("Buying a pack, by HTTP alone", "bold"))
             purchase.buy(local_url(settings), demo.kept.user_key, lambda: _events(url))
             return
         _tell(demo)
@@ -51,7 +51,7 @@ def _demo_defaults(settings: Settings) -> Settings:
 
 
 def _say(text: str) -> None:
-    console.print(f"[dim]{text}[/]", highlight=False)
+    print_styled((text, "dim"))
 
 
 def _events(url: str) -> list[str]:
@@ -81,7 +81,7 @@ def _tell(demo: Demo) -> None:
         ("Key of an admin", kept.admin_key),
         ("Test card", f"{purchase.CARD['card_number']}, any future date, any code"),
     )
-    console.print("\n[bold]Bursar is up, with play money.[/] Ctrl-C stops it.\n")
+    print_styled("\n", ("Bursar is up, with play money.", "bold"), " Ctrl-C stops it.\n")
     for name, value in lines:
-        console.print(f"  [bold]{name:<20}[/]{value}", highlight=False)
-    console.print(f"\nAll of this stands in {settings.home / 'demo.json'} while it is up.")
+        print_styled("  ", (f"{name:<20}", "bold"), value)
+    print_styled(f"\nAll of this stands in {settings.home / 'demo.json'} while it is up.")

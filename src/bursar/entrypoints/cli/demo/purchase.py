@@ -18,7 +18,7 @@ import httpx2
 
 from bursar import errors
 from bursar.entrypoints.cli.demo.seeding import USER_EMAIL, USER_NAME
-from bursar.entrypoints.cli.output import console
+from bursar.entrypoints.cli.output import print_styled
 from bursar.money import format_money
 
 PACKAGE, UNIT = "starter", "page"
@@ -127,4 +127,4 @@ def _checked(answer: httpx2.Response) -> dict[str, Any]:
 
 
 def _step(what: str, detail: str) -> None:
-    console.print(f"  [green]✓[/] {what}: [bold]{detail}[/]", highlight=False)
+    print_styled("  ", ("✓", "green"), f" {what}: ", (detail, "bold"))

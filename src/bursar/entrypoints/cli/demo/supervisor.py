@@ -33,6 +33,8 @@ SERVER_STOP_SECONDS = 6.0
 SANDBOX_STOP_SECONDS = 2.0
 POLL_SECONDS = 0.05
 WATCH_SECONDS = 0.2
+# The limit keeps stolen cards from being tried; here there are none, and everybody tries things.
+PAYMENT_INTENT_LIMIT = "1000/15m"
 
 Say = Callable[[str], None]
 
@@ -164,6 +166,8 @@ def _server(settings: Settings, place: Place) -> Iterator[Child]:
         "STRIPE_API_BASE": settings.stripe_base,
     }
     environment |= _mail(settings)
+    if "limit_payment_intent" not in settings.model_fields_set:
+        environment["BURSAR_LIMIT_PAYMENT_INTENT"] = PAYMENT_INTENT_LIMIT
     with children.running(
         "server",
         [sys.executable, "-m", "bursar.entrypoints.cli", "serve"],

@@ -22,15 +22,18 @@ from bursar.providers.port import (
     Received,
     Unusable,
 )
+from bursar.providers.recurring import Recurring
 from bursar.providers.stripe import payload, signature, translate
 from bursar.providers.stripe.client.captures import Captures
 from bursar.providers.stripe.client.catalog import Catalog
+from bursar.providers.stripe.client.changes import Changes
 from bursar.providers.stripe.client.checkouts import Checkouts
 from bursar.providers.stripe.client.customers import Customers
 from bursar.providers.stripe.client.intents import Intents
 from bursar.providers.stripe.client.links import Links
 from bursar.providers.stripe.client.methods import Methods
 from bursar.providers.stripe.client.mirror import Mirror
+from bursar.providers.stripe.client.payments import Payments
 
 TIMEOUT_SECONDS = 10.0
 RETRIES = 2
@@ -56,12 +59,23 @@ MINIMUM_MINOR: Mapping[str, int] = {
 }  # fmt: skip
 
 
+RECURRING = Recurring(
+    subscriptions=True,
+    previews=True,
+    pause=True,
+    portal=True,
+    prorations=("create_prorations", "none", "always_invoice"),
+)
+
+
 def _card_form_at(base: str) -> CardForm:
     """The card form of whoever plays Stripe: all on one origin."""
     return CardForm(f"{base}/v3/", (base,), (base,), (base,))
 
 
-class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog, Mirror):
+class Stripe(
+    Payments, Checkouts, Changes, Intents, Captures, Customers, Methods, Links, Catalog, Mirror
+):
     """The adapter for Stripe. `mode` says which events are ours: sandbox and test are not live."""
 
     name: ProviderName = "stripe"
@@ -99,6 +113,7 @@ class Stripe(Checkouts, Intents, Captures, Customers, Methods, Links, Catalog, M
             card_form=CARD_FORM if base == API else _card_form_at(base),
             terms=terms,
             receipts=receipts,
+            recurring=RECURRING,
         )
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> Received:

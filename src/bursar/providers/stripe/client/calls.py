@@ -9,8 +9,9 @@ import httpx
 import stripe
 
 from bursar import errors
-from bursar.providers.port import Facts, Unusable
+from bursar.providers.port import Unusable
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -34,9 +35,7 @@ class NoSuchObject(errors.ProviderRejected):
     code = "provider_object_missing"
 
 
-def read(
-    answer: dict[str, Any], translated: Callable[[dict[str, Any]], list[Facts]]
-) -> list[Facts]:
+def read(answer: A, translated: Callable[[A], T]) -> T:
     """What an answer says. One that can't be read leaves the outcome unknown, not the event bad."""
     try:
         return translated(answer)

@@ -1,8 +1,7 @@
-"""Calls about hosted checkouts and what became of them."""
+"""Calls about hosted checkouts: opened, found, closed."""
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -11,67 +10,15 @@ import stripe
 from bursar import errors
 from bursar.providers.port import (
     CheckoutOrder,
-    Facts,
     OpenedCheckout,
     OrderLine,
-    PaymentFacts,
 )
+from bursar.providers.recurring import SubscribeTerms
 from bursar.providers.stripe.client import calls
-from bursar.providers.stripe.client.disputes import Disputes
-from bursar.providers.stripe.client.refunds import Refunds
-from bursar.providers.stripe.translate import fields, intents, sessions
-
-# The intent, its charge, and the entry that says when its money was taken.
-PAID = "payment_intent.latest_charge.balance_transaction"
+from bursar.providers.stripe.translate import fields
 
 
-class Checkouts(Refunds, Disputes):
-    async def fetch_payment(
-        self, *, session_id: str | None, payment_intent_id: str | None, reference: str | None
-    ) -> list[PaymentFacts]:
-        """The session with its lines, and the intent with its charge, as they are now."""
-        facts: list[Facts] = []
-        if session_id is None and payment_intent_id is not None:
-            listed = await calls.call(
-                self._client.v1.checkout.sessions.list_async(
-                    {"payment_intent": payment_intent_id, "limit": 1}
-                )
-            )
-            session_id = listed.data[0].id if listed.data else None
-        if session_id is not None:
-            try:
-                session = await calls.call(
-                    self._client.v1.checkout.sessions.retrieve_async(
-                        session_id, {"expand": ["line_items", PAID]}
-                    )
-                )
-            except calls.NoSuchObject:
-                # A message may name what never was; one of ours that is missing is a fault.
-                if reference is not None:
-                    raise
-                return []
-            facts += calls.read(session.to_dict(), _session_and_intent)
-        elif payment_intent_id is not None:
-            try:
-                intent = await calls.call(
-                    self._client.v1.payment_intents.retrieve_async(
-                        payment_intent_id, {"expand": ["latest_charge.balance_transaction"]}
-                    )
-                )
-            except calls.NoSuchObject:
-                return []
-            facts += calls.read(intent.to_dict(), lambda found: [intents.answer(found)])
-        intent_id = payment_intent_id or next(
-            (f.payment_intent_id for f in facts if isinstance(f, PaymentFacts)), None
-        )
-        if intent_id is not None and any(
-            isinstance(fact, PaymentFacts) and fact.incomplete for fact in facts
-        ):
-            with contextlib.suppress(calls.NoSuchObject):
-                facts += await self.list_refunds(intent_id)
-                facts += await self.list_disputes(intent_id)
-        return [fact for fact in facts if isinstance(fact, PaymentFacts)]
-
+class Checkouts(calls.Caller):
     async def find_checkout(
         self, reference: str, provider_customer_id: str
     ) -> OpenedCheckout | None:
@@ -87,25 +34,22 @@ class Checkouts(Refunds, Disputes):
             raise errors.ProviderUnknown("Stripe lists more sessions than can be read at once.")
         return None
 
+    async def expire_checkout(self, session_id: str) -> None:
+        await calls.call(self._client.v1.checkout.sessions.expire_async(session_id))
+
     async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
-        metadata = {**order.metadata, fields.REFERENCE: order.reference}
-        intent_data: dict[str, Any] = {"metadata": metadata}
-        if order.description:
-            intent_data["description"] = order.description
-        if order.capture_method == "manual":
-            intent_data["capture_method"] = "manual"
-        if order.receipt_email:
-            intent_data["receipt_email"] = order.receipt_email
         params: dict[str, Any] = {
-            "mode": "payment",
             "customer": order.provider_customer_id,
             "client_reference_id": order.reference,
             "line_items": [_line(line, order.currency) for line in order.lines],
             "success_url": order.success_url,
             "cancel_url": order.cancel_url,
-            "metadata": metadata,
-            "payment_intent_data": intent_data,
+            "metadata": _metadata(order),
+            # The order is in one currency. By default the dashboard decides whether buyers are
+            # shown, and charged in, their own.
+            "adaptive_pricing": {"enabled": False},
             **_terms(order),
+            **(_once(order) if order.subscribe is None else _subscribe(order, order.subscribe)),
         }
         session = await calls.call(
             self._client.v1.checkout.sessions.create_async(
@@ -115,6 +59,43 @@ class Checkouts(Refunds, Disputes):
         if not session.url:
             raise errors.ProviderRejected("Stripe opened the session without an address to pay at.")
         return _opened(session)
+
+
+def _metadata(order: CheckoutOrder) -> dict[str, str]:
+    """Our words, which a session does not hand on to its intent or its subscription."""
+    return {**order.metadata, fields.REFERENCE: order.reference}
+
+
+def _once(order: CheckoutOrder) -> dict[str, Any]:
+    """What a session that sells once has for its payment."""
+    intent_data: dict[str, Any] = {"metadata": _metadata(order)}
+    if order.description:
+        intent_data["description"] = order.description
+    if order.capture_method == "manual":
+        intent_data["capture_method"] = "manual"
+    if order.receipt_email:
+        intent_data["receipt_email"] = order.receipt_email
+    return {"mode": "payment", "payment_intent_data": intent_data}
+
+
+def _subscribe(order: CheckoutOrder, terms: SubscribeTerms) -> dict[str, Any]:
+    """What a session that begins a subscription has for it, and whether it asks for a card.
+
+    What is free at first, by trial or coupon, asks for one all the same: it is renewed.
+    """
+    data: dict[str, Any] = {"metadata": _metadata(order)}
+    if order.description:
+        data["description"] = order.description
+    collect = "always"
+    if terms.trial_days:
+        data["trial_period_days"] = terms.trial_days
+        data["trial_settings"] = {"end_behavior": {"missing_payment_method": terms.trial_end}}
+        collect = "always" if terms.trial_card else "if_required"
+    return {
+        "mode": "subscription",
+        "subscription_data": data,
+        "payment_method_collection": collect,
+    }
 
 
 def _terms(order: CheckoutOrder) -> dict[str, Any]:
@@ -133,13 +114,6 @@ def _terms(order: CheckoutOrder) -> dict[str, Any]:
     if order.terms.payment_methods:
         terms["payment_method_types"] = list(order.terms.payment_methods)
     return terms
-
-
-def _session_and_intent(session: dict[str, Any]) -> list[Facts]:
-    facts = [sessions.answer(session)]
-    if isinstance(session.get("payment_intent"), dict):
-        facts.append(intents.answer(session["payment_intent"]))
-    return facts
 
 
 def _opened(session: stripe.checkout.Session) -> OpenedCheckout:

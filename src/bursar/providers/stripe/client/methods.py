@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import Any, cast
 
 from bursar import errors
 from bursar.providers.after_sale import Card
 from bursar.providers.stripe.client import calls
+from bursar.providers.stripe.client.subscriptions import read_all
 from bursar.providers.stripe.translate import fields
+
+ENDED = ("canceled", "incomplete_expired")
 
 
 class Methods(calls.Caller):
@@ -37,6 +41,24 @@ class Methods(calls.Caller):
                 provider_customer_id, {"invoice_settings": {"default_payment_method": card_id}}
             )
         )
+        await self._set_card_of_subscriptions(provider_customer_id, card_id)
+
+    async def _set_card_of_subscriptions(self, provider_customer_id: str, card_id: str) -> None:
+        """Have running subscriptions charge the card: a checkout left each a card of its own."""
+        v1 = self._client.v1
+        of = {"customer": provider_customer_id}
+        rows = await read_all(
+            lambda params: v1.subscriptions.list_async(cast("Any", {**of, **params}))
+        )
+        for row in rows:
+            own = fields.find_id(row.get("default_payment_method"))
+            if own != card_id and row.get("status") not in ENDED:
+                with contextlib.suppress(calls.NoSuchObject):
+                    await calls.call(
+                        v1.subscriptions.update_async(
+                            row["id"], {"default_payment_method": card_id}
+                        )
+                    )
 
 
 def _card(method: dict[str, Any], default: str | None) -> Card:

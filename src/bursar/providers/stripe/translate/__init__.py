@@ -1,7 +1,8 @@
 """Stripe's words into facts. Their names for things stop in this room. Pure.
 
 Works on plain dictionaries, so that an event's snapshot and an answer to a call are read alike,
-and reads only fields that stand in the same place in every API version since 2022-11-15.
+and reads of events only fields that stand in the same place in every API version since 2022-11-15,
+or each place in which they stood.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from bursar.providers.stripe.translate import (
     disputes,
     fields,
     intents,
+    invoices,
     refunds,
     sessions,
+    subscriptions,
 )
 from bursar.providers.stripe.translate.fields import Object
 
@@ -56,6 +59,8 @@ HANDLED: dict[str, Callable[[Object, datetime], Facts]] = {
     "refund.created": refunds.changed,
     "refund.updated": refunds.changed,
     "refund.failed": refunds.changed,
+    **subscriptions.HANDLED,
+    **invoices.HANDLED,
     **catalog.HANDLED,
 }
-"""Stripe's event types that say something of a payment or the catalogue, and how each is read."""
+"""Stripe's event types that say something of money or the catalogue, and how each is read."""

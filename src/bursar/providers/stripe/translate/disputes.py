@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bursar.providers.after_sale import DisputeFact, DisputeStatus
@@ -76,7 +76,7 @@ def changed(dispute: Object, at: datetime) -> Facts:
     )
 
 
-def answers(disputes: list[Object], at: datetime) -> list[Facts]:
+def answers(disputes: Sequence[Object], at: datetime) -> list[Facts]:
     """Disputes as they were listed at this time: they do not say when they changed last."""
     return [changed(dispute, at) for dispute in disputes]
 

@@ -72,6 +72,40 @@ def minor(value: object) -> int:
     return value
 
 
+def signed(value: object) -> int:
+    """An amount in minor units that is below zero for a credit. Raises Unusable."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unusable("amount_invalid", repr(value)[:50])
+    if abs(value) > AMOUNT_MAX:
+        raise Unusable("amount_out_of_range", str(value)[:50])
+    return value
+
+
+def count(value: object) -> int:
+    """How many of a thing: one, where nothing is said. Raises Unusable."""
+    return 1 if value is None else minor(value)
+
+
+def rows(value: object) -> list[Object]:
+    """The objects of a list, whether it stands alone or in a page. Raises Unusable."""
+    found = value.get("data") if isinstance(value, dict) else value
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise Unusable("payload_unparseable", f"list {found!r}"[:80])
+    return found
+
+
+def has_more(value: object) -> bool:
+    """Whether a page is not the whole list."""
+    return isinstance(value, dict) and value.get("has_more") is True
+
+
+def find_time(value: object) -> datetime | None:
+    """A time, if there is one. Raises Unusable for what is there and can't be one."""
+    return None if value is None else time_of(value)
+
+
 def time_of(value: object) -> datetime:
     """A time as Stripe writes it, in seconds. Raises Unusable."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**33:

@@ -18,13 +18,18 @@ def succeeded(intent: Object, at: datetime) -> Facts:
 
 
 def failed(intent: Object, at: datetime) -> Facts:
+    return _intent(intent, at, state="failed", failure=failure_of(intent))
+
+
+def failure_of(intent: Object) -> str:
+    """Why the last attempt failed, in the provider's one word for it."""
     error = fields.part(intent, "last_payment_error")
     failure = (
         fields.find_id(error.get("decline_code"))
         or fields.find_id(error.get("code"))
         or "payment_failed"
     )
-    return _intent(intent, at, state="failed", failure=failure[:100])
+    return failure[:100]
 
 
 def held(intent: Object, at: datetime) -> Facts:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from bursar.providers.port import Facts, Ignored, Line, PaymentFacts, PaymentState, Totals, Unusable
-from bursar.providers.stripe.translate import charges, fields
+from bursar.providers.stripe.translate import charges, discounts, fields
 from bursar.providers.stripe.translate.fields import Object
+
+MODES = ("payment", "subscription")
+"""The sessions that take money, or promise to: one that saves a card does neither."""
 
 
 def completed(session: Object, at: datetime) -> Facts:
@@ -17,7 +20,7 @@ def completed(session: Object, at: datetime) -> Facts:
     if status not in ("paid", "no_payment_required"):
         raise Unusable("payload_unparseable", f"payment_status {status!r}"[:80])
     # What was captured is the intent's to say: of an order captured in part, the session's total
-    # is still the whole.
+    # is still the whole. One that begins a subscription has no intent and is never captured so.
     captured = None if session.get("payment_intent") else fields.minor(session.get("amount_total"))
     return _session(session, at, state="completed", captured_minor=captured)
 
@@ -50,7 +53,7 @@ def _session(
     captured_minor: int | None = None,
     failure: str | None = None,
 ) -> Facts:
-    if session.get("mode") != "payment":
+    if session.get("mode") not in MODES:
         return Ignored(f"checkout mode {session.get('mode')!r}"[:80] + " is not used")
     return PaymentFacts(
         provider="stripe",
@@ -72,7 +75,10 @@ def _session(
 
 
 def _paid_at(session: Object) -> datetime:
-    """When a fetched session was paid: its charge knows; a session itself does not say."""
+    """When a fetched session was paid: its charge or invoice knows; the session does not say."""
+    steps = fields.part(fields.part(session, "invoice"), "status_transitions")
+    if steps.get("paid_at") is not None:
+        return fields.time_of(steps["paid_at"])
     intent = session.get("payment_intent")
     charge = intent.get("latest_charge") if isinstance(intent, dict) else None
     if isinstance(charge, dict):
@@ -106,7 +112,7 @@ def _totals(session: Object) -> Totals | None:
         discount_minor=fields.minor(details.get("amount_discount") or 0),
         tax_added_minor=tax_added,
         total_minor=fields.minor(session.get("amount_total")),
-        discounts=_discounts(session),
+        discounts=discounts.names_in(session.get("discounts")),
     )
 
 
@@ -123,15 +129,3 @@ def _tax_on_top(item: Object) -> int:
     discount = fields.minor(item.get("amount_discount") or 0)
     held = fields.minor(item.get("amount_subtotal")) - discount
     return 0 if fields.minor(item.get("amount_total")) == held else tax
-
-
-def _discounts(session: Object) -> tuple[str, ...]:
-    """Which coupons and codes a session's discount is of; what a person changed has none."""
-    listed = session.get("discounts")
-    named: set[str] = set()
-    for entry in listed if isinstance(listed, list) else ():
-        for kind in ("coupon", "promotion_code"):
-            found = fields.find_id(entry.get(kind)) if isinstance(entry, dict) else None
-            if found is not None:
-                named.add(f"{kind}:{found}")
-    return tuple(sorted(named))

@@ -143,7 +143,7 @@ function startPaying(event) {
   }
   paying = true;
   payButton.setAttribute("aria-disabled", "true");
-  payButton.textContent = "Paying…";
+  payButton.textContent = payButton.dataset.busy || "Paying…";
 }
 
 // A page that comes back out of the browser's memory may show a payment that is long decided.
