@@ -145,7 +145,7 @@ class World:
         """A hosted checkout of the Starter pack, or of what is wanted."""
         async with self.wiring.db.transaction() as conn:
             user = await customers.ensure_user(conn, user_id, at=self.wiring.clock.now())
-        if not {"package", "price_id", "amount_minor"} & set(wanted):
+        if not {"package", "plan", "price_id", "amount_minor"} & set(wanted):
             wanted["package"] = "starter"
         order = Order(
             customer_id=user.customer_id,

@@ -208,7 +208,7 @@ def test_sessions_metadata_can_be_changed(v1: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"mode": "subscription"}, "mode"),
+        ({"mode": "subscription"}, "line_items"),
         ({"mode": "setup"}, "line_items"),
         ({"mode": ""}, "mode"),
         ({"line_items": ""}, "line_items"),

@@ -44,6 +44,10 @@ where i.active and p.active and p.provider = $1 and p.provider_price_id is not n
 
 TAX = "select details ->> 'tax' from catalog_items where kind = $1 and key = $2"
 
+SAYS_TAX = """
+select exists (select from catalog_prices where provider = $1 and active and tax is not null)
+"""
+
 UNITS = "select unit, name, decimals, per_minor, bounds from catalog_units order by unit"
 
 PUT_UNIT = """
@@ -157,6 +161,12 @@ async def list_currencies(conn: Connection, provider: str) -> list[str]:
 async def get_tax(conn: Connection, kind: ItemKind, key: str) -> Tax | None:
     """Whether an item's price holds its tax, if the catalogue says."""
     found: Tax | None = await conn.fetchval(TAX, kind, key)
+    return found
+
+
+async def says_tax(conn: Connection, provider: str) -> bool:
+    """Whether any price on sale says if it holds its tax."""
+    found: bool = await conn.fetchval(SAYS_TAX, provider)
     return found
 
 

@@ -67,6 +67,18 @@ where customer_id = $1 and ($3::text is null or feature = $3) and starts_at <= $
 order by feature, amount desc nulls first, per
 """
 
+# Sources that give at least as much and follow each other without a gap make one stretch of time.
+ENDS = """
+select h.feature, upper(span) as ends_at from unnest($3::text[], $4::bigint[]) as h (feature, amount)
+cross join lateral (
+    select range_agg(tstzrange(e.starts_at, e.ends_at)) as spans from entitlements e
+    where e.customer_id = $1 and e.feature = h.feature
+        and (e.amount is null or e.amount >= h.amount)
+        and (e.ends_at is null or e.ends_at > e.starts_at)
+) as had cross join lateral unnest(had.spans) as span
+where span @> $2::timestamptz and not upper_inf(span)
+"""
+
 NEXT_CHANGE = """
 select min(least(case when starts_at > $2 then starts_at end, case when ends_at > $2 then ends_at
     end))
@@ -209,6 +221,15 @@ async def list_for(conn: Connection, customer_id: int, *, at: datetime) -> list[
     rights = [Right(**dict(row)) for row in await conn.fetch(RIGHTS, customer_id, at, None)]
     used = await _used(conn, customer_id, rights, at)
     return [entitled(right.feature, right, used.get(right.feature, 0), at) for right in rights]
+
+
+async def list_ends(
+    conn: Connection, customer_id: int, found: Sequence[Entitled], *, at: datetime
+) -> dict[str, datetime]:
+    """Until when a customer has what `found` says, without a gap; what has no end is not there."""
+    names, limits = [each.feature for each in found], [each.limit for each in found]
+    rows = await conn.fetch(ENDS, customer_id, at, names, limits)
+    return {row["feature"]: row["ends_at"] for row in rows}
 
 
 async def consume(

@@ -17,13 +17,15 @@ import orjson
 import structlog
 
 from bursar import errors, failpoints
-from bursar.billing import catalog, customers, letters, payments
+from bursar.billing import catalog, customers, letters, payments, plan_terms
 from bursar.billing.catalog import Unit
 from bursar.billing.payments import Payment
+from bursar.billing.plan_terms import Term
 from bursar.config import Settings
 from bursar.db.connections import Connection
+from bursar.entrypoints import right_words
 from bursar.entrypoints.letters import buyers, operators, rendering
-from bursar.entrypoints.letters.letter import Letter, Matter
+from bursar.entrypoints.letters.letter import Letter, Matter, minute
 from bursar.entrypoints.letters.rendering import Letterhead
 from bursar.entrypoints.sending import Way
 from bursar.entrypoints.web import theme
@@ -123,6 +125,7 @@ async def _envelope(wiring: Wiring, post: Post, message: Claimed) -> Envelope:
     async with wiring.db.connection() as conn:
         found = await _find_payment(conn, message)
         unit = await _find_unit(conn, found)
+        term = await _find_term(conn, found)
         user = None
         if message.destination not in letters.OPERATOR_TOPICS:
             user = await customers.find_user(conn, data["user_id"])
@@ -139,6 +142,8 @@ async def _envelope(wiring: Wiring, post: Post, message: Claimed) -> Envelope:
         item=_item(found),
         receipt_url=found.receipt_url if found and user else None,
         credits=_credits(found, unit),
+        runs=_runs(term),
+        includes=right_words.said(term.rights) if term else "",
     )
     letter = WORDS[message.destination](matter)
     # Colours are arithmetic for some milliseconds: the loop goes on meanwhile.
@@ -172,6 +177,20 @@ async def _find_unit(conn: Connection, payment: Payment | None) -> Unit | None:
     if payment is None or not payment.credits or payment.unit is None:
         return None
     return await catalog.get_unit(conn, payment.unit)
+
+
+async def _find_term(conn: Connection, payment: Payment | None) -> Term | None:
+    """The months of a plan that a payment bought."""
+    if payment is None or not payment.snapshot.get("months"):
+        return None
+    terms = await plan_terms.list_terms(
+        conn, payment.customer_id, plan=str(payment.snapshot["plan"])
+    )
+    return next((term for term in terms if term.payment_id == payment.id), None)
+
+
+def _runs(term: Term | None) -> str:
+    return f"{minute(term.starts_at)} to {minute(term.ends_at)}" if term else ""
 
 
 def _item(payment: Payment | None) -> str | None:

@@ -13,7 +13,7 @@ from bursar_sandbox.stripe import (
     checkout,
     checkout_sessions,
     methods,
-    records,
+    session_intents,
     session_totals,
     setup_intent_routes,
 )
@@ -64,15 +64,14 @@ def confirm(call: Call) -> dict[str, Any]:
             f"The amount expected ({expected}) is not the session's ({session['amount_total']}).",
             param="expected_amount",
         )
-    if session["mode"] == "payment" and not session["amount_total"]:
+    if not checkout.asks_for_card(session):
         checkout.complete(tx, session, method["billing_details"])
         return _page(call, session)
     outcome = checkout.pay_with(tx, session, method)
-    if isinstance(outcome, Decline) and session["mode"] == "setup":
-        setup = records.get(tx, "setup_intent", session["setup_intent"])
-        raise setup_intent_routes.refusal(outcome, setup)
     if isinstance(outcome, Decline):
-        intent = records.get(tx, "payment_intent", session["payment_intent"])
+        intent = session_intents.of(tx, session) or {}
+        if intent.get("object") == "setup_intent":
+            raise setup_intent_routes.refusal(outcome, intent)
         raise cards.refusal(
             outcome,
             keeps=True,
@@ -85,7 +84,6 @@ def confirm(call: Call) -> dict[str, Any]:
 
 def _page(call: Call, session: dict[str, Any]) -> dict[str, Any]:
     items = call.tx.private(session["id"])["line_items"]
-    intent_id = session["payment_intent"]
     totals = session["total_details"] or {}
     return {
         "id": f"ppage_{session['id'][-24:]}",
@@ -103,13 +101,18 @@ def _page(call: Call, session: dict[str, Any]) -> dict[str, Any]:
         },
         "livemode": False,
         "mode": session["mode"],
-        "payment_intent": call.tx.find(intent_id) if intent_id else None,
+        "payment_intent": _intent_to_pay(call, session),
         "payment_method_types": session["payment_method_types"],
         "payment_status": session["payment_status"],
         "state": {"complete": "succeeded", "open": "active"}.get(session["status"], "expired"),
         "status": session["status"],
         "success_url": checkout.success_url(session),
     }
+
+
+def _intent_to_pay(call: Call, session: dict[str, Any]) -> dict[str, Any] | None:
+    intent = session_intents.of(call.tx, session)
+    return intent if intent is not None and intent["object"] == "payment_intent" else None
 
 
 routes = [

@@ -23,6 +23,7 @@ from bursar_sandbox.stripe import (
 from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.discounts import Terms
 from bursar_sandbox.stripe.periods import DAY
+from bursar_sandbox.stripe.subscription_objects import items_of
 
 Body = dict[str, Any]
 
@@ -61,7 +62,8 @@ def draw(
     every += [{**line, "invoice": invoice["id"]} for line in lines]
     has = subscription_discounts.terms_of(tx, subscription) if terms is None else terms
     used = subscription_discounts.in_force(has, tx.now)
-    subscription_totals.reckon(tx, invoice, every, used)
+    sources = [*items_of(subscription), *pending]
+    subscription_totals.reckon(tx, invoice, every, used, sources)
     return Draft(invoice, every, pending, used)
 
 

@@ -90,7 +90,7 @@ def drop_discount(call: Call) -> dict[str, Any]:
     gone = terms[-1]["discount"]
     subscription_discounts.change(call.tx, subscription, terms[:-1], terms)
     subscription_states.save(call.tx, subscription)
-    return {**gone, "deleted": True}
+    return {**{name: gone[name] for name in gone if name != "end"}, "deleted": True}
 
 
 def index(call: Call) -> dict[str, Any]:

@@ -26,18 +26,25 @@ Used = dict[str, dict[str, Any]]
 
 
 def reckon(
-    tx: Transaction, invoice: dict[str, Any], lines: list[dict[str, Any]], terms: list[Terms]
+    tx: Transaction,
+    invoice: dict[str, Any],
+    lines: list[dict[str, Any]],
+    terms: list[Terms],
+    sources: list[dict[str, Any]] | None = None,
 ) -> None:
     """Give the lines their discounts and taxes, and the invoice its lines and sums.
 
-    A line that isn't discountable keeps the discounts that it has already.
+    A line that isn't discountable keeps the discounts that it has already. `sources` are the items
+    behind the lines as far as the store doesn't have them, or not as they will be.
     """
+    known = {source["id"]: source for source in sources or []}
     step = step_of(invoice["currency"])
     _discount(lines, terms, invoice["currency"], step)
     used: Used = {}
     reckoned = totals.reckon(
-        [_taxable(tx, invoice, line, used) for line in lines], step=step
-    )  # fmt: skip
+        [_taxable(tx, invoice, line, _own_rates(tx, line, known), used) for line in lines],
+        step=step,
+    )
     taxes = [tax for sums in reckoned for tax in sums.taxes]
     for line, sums in zip(lines, reckoned, strict=True):
         line["taxes"] = invoice_lines.taxes_of([_shown(tax, used) for tax in sums.taxes])
@@ -115,14 +122,24 @@ def product_of(line: dict[str, Any]) -> str:
     return str(details.get("product", ""))
 
 
-def _taxable(tx: Transaction, invoice: dict[str, Any], line: dict[str, Any], used: Used) -> Line:
+def _taxable(
+    tx: Transaction,
+    invoice: dict[str, Any],
+    line: dict[str, Any],
+    own: list[dict[str, Any]],
+    used: Used,
+) -> Line:
     taken = sum(part["amount"] for part in line["discount_amounts"] or [])
-    rates = _rates(tx, invoice, line, used)
+    rates = _rates(tx, invoice, line, own, used)
     return Line(line["amount"] - taken, product_of(line), tuple(rates))
 
 
 def _rates(
-    tx: Transaction, invoice: dict[str, Any], line: dict[str, Any], used: Used
+    tx: Transaction,
+    invoice: dict[str, Any],
+    line: dict[str, Any],
+    own: list[dict[str, Any]],
+    used: Used,
 ) -> list[Rate]:
     credited = proration_debits.rates_of_credit(tx, line)
     if credited is not None:
@@ -132,17 +149,20 @@ def _rates(
         return _automatic(tx, invoice, line, used)
     if invoice["customer_tax_exempt"] != "none":
         return []
-    found = _own_rates(tx, line) or invoice["default_tax_rates"]
+    found = own or invoice["default_tax_rates"]
     used.update({rate["id"]: rate for rate in found})
     return [tax_rates.reckoned(rate) for rate in found]
 
 
-def _own_rates(tx: Transaction, line: dict[str, Any]) -> list[dict[str, Any]]:
+def _own_rates(
+    tx: Transaction, line: dict[str, Any], known: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     """The rates that a line's subscription item, or its invoice item, has of its own."""
     parent = line["parent"]
     sold = parent["subscription_item_details"] or {}
     billed = parent["invoice_item_details"] or {}
-    source = tx.find(sold.get("subscription_item") or billed.get("invoice_item") or "") or {}
+    source_id = sold.get("subscription_item") or billed.get("invoice_item") or ""
+    source = known.get(source_id) or tx.find(source_id) or {}
     rates: list[dict[str, Any]] = source.get("tax_rates") or []
     return rates
 

@@ -22,10 +22,12 @@ from bursar.providers.recurring import (
     SubscriptionFact,
 )
 from bursar.providers.stripe import Stripe
+from bursar_sandbox import control_client
 from bursar_sandbox.running import Sandbox
 from worlds import SECRET_KEY, WEBHOOK_SECRET, stripe_client
 
 DECLINED = "pm_card_chargeCustomerFail"
+DAY = 86_400
 ASKS = "pm_card_authenticationRequired"
 
 
@@ -374,3 +376,45 @@ def test_the_adapter_says_that_it_can(shop: Shop) -> None:
     can = shop.adapter.capabilities.recurring
     assert (can.subscriptions, can.previews, can.pause, can.portal) == (True, True, True, True)
     assert set(can.prorations) == {"create_prorations", "none", "always_invoice"}
+
+
+async def test_a_trial_that_ended_without_a_card_is_paused_and_goes_on_with_one(
+    sandbox: Sandbox, shop: Shop
+) -> None:
+    shop.charge_by_default("")
+    made = shop.subscribe(
+        trial_period_days=3,
+        trial_settings={"end_behavior": {"missing_payment_method": "pause"}},
+    )
+    control_client.advance_clock(sandbox.base_url, 4 * DAY)
+    told = await shop.fetch(made.id)
+    assert (told.status, told.raw_status) == ("paused", "paused")
+    shop.charge_by_default(shop.card())
+    key = reference()
+    for _ in range(2):
+        told = await shop.adapter.steer_subscription(key, made.id, "resume")
+        assert told.status == "active"
+    assert [row.paid_minor for row in told.invoices if row.total_minor] == [1500]
+
+
+async def test_a_renewal_that_fails_says_how_often_and_why_and_is_paid_by_another_card(
+    sandbox: Sandbox, shop: Shop
+) -> None:
+    made = shop.subscribe()
+    shop.charge_by_default(shop.card(DECLINED))
+    control_client.advance_clock(sandbox.base_url, 32 * DAY)
+    told = await shop.fetch(made.id)
+    assert told.status == "past_due"
+    failed, first = told.invoices
+    assert (first.status, first.reason, first.failure) == ("paid", "create", None)
+    assert (failed.status, failed.reason, failed.paid_minor) == ("open", "cycle", 0)
+    assert failed.failure in ("generic_decline", "card_declined")
+    assert failed.attempts >= 1
+    assert failed.due_minor == failed.total_minor == 1500
+    assert failed.payment_intent_id
+    by_invoice = await shop.adapter.fetch_subscription(invoice_id=failed.invoice_id)
+    assert by_invoice == told
+    shop.v1.invoices.pay(failed.invoice_id, {"payment_method": shop.card()})
+    told = await shop.fetch(made.id)
+    assert (told.status, told.invoices[0].status) == ("active", "paid")
+    assert (told.invoices[0].failure, told.invoices[0].paid_minor) == (None, 1500)

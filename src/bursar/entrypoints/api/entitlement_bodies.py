@@ -80,10 +80,18 @@ class CheckAnswer(EntitlementAnswer):
     entitled: bool
 
 
+class HeldAnswer(EntitlementAnswer):
+    """What a customer has of a feature, and until when."""
+
+    ends_at: datetime | None = Field(
+        description="When at least so much of it ends, over all that gives it; null: it does not."
+    )
+
+
 class EntitlementsAnswer(Answer):
     """All that a customer has now."""
 
-    data: list[EntitlementAnswer]
+    data: list[HeldAnswer]
     next_cursor: None = Field(None, description="They are answered whole.")
 
 

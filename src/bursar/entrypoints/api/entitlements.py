@@ -37,6 +37,7 @@ from bursar.entrypoints.api.entitlement_bodies import (
     EntitlementsAnswer,
     GivenAnswer,
     GivenListAnswer,
+    HeldAnswer,
 )
 from bursar.entrypoints.api.once import once_here
 from bursar.entrypoints.api.openapi import described
@@ -89,9 +90,15 @@ def _checked(found: Entitled) -> CheckAnswer:
 async def list_entitlements(request: Request, caller: User) -> Response:
     """List what the customer has now, by feature."""
     wiring = api_of(request).wiring
+    now = wiring.clock.now()
     async with wiring.db.connection() as conn:
-        found = await entitlements.list_for(conn, caller.customer_id, at=wiring.clock.now())
-    return answer(EntitlementsAnswer(data=[_entitlement(each) for each in found], next_cursor=None))
+        found = await entitlements.list_for(conn, caller.customer_id, at=now)
+        ends = await entitlements.list_ends(conn, caller.customer_id, found, at=now)
+    data = [
+        HeldAnswer(**_entitlement(each).model_dump(), ends_at=ends.get(each.feature))
+        for each in found
+    ]
+    return answer(EntitlementsAnswer(data=data, next_cursor=None))
 
 
 @router.get(

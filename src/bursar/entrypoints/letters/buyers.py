@@ -79,6 +79,8 @@ def _rows(matter: Matter) -> tuple[tuple[str, str], ...]:
     return (
         *_item(matter),
         *credits,
+        *((("Runs", matter.runs),) if matter.runs else ()),
+        *((("Includes", matter.includes),) if matter.includes else ()),
         ("Charged", matter.money("captured")),
         ("Date", day(matter.created_at)),
         ("Payment", str(matter.data["id"])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -38,7 +38,10 @@ class Matter:
     item: str | None = None
     receipt_url: str | None = None
     credits: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    runs: str = ""
+    """When the plan that was bought runs, in words; empty for what is no plan."""
+    includes: str = ""
+    """The plan's features in words."""
 
     def money(self, key: str) -> str:
         """An amount of the event in words."""

@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from bursar import errors
 from bursar.access import keys
-from bursar.billing import catalog, payments, reversals, vouchers
+from bursar.billing import catalog, entitlements, payments, plan_terms, reversals, vouchers
 from bursar.clock import SystemClock
 from bursar.db import Connection
-from bursar.entrypoints.web import codes, keyring, pages, statements, teams, visitors
+from bursar.entrypoints.web import codes, keyring, pages, plan_lines, statements, teams, visitors
 from bursar.entrypoints.web.codes import TypedCode
 from bursar.entrypoints.web.keyring import TypedName
 from bursar.entrypoints.web.pages import Site
@@ -54,6 +54,7 @@ async def page(
         **await teams.section(
             conn, visitor.user.id, _cursor(request, "joined"), at=site.wiring.clock.now()
         ),
+        **await _plans(site, conn, visitor.user.customer_id),
         **await _keys(request, conn, visitor.user.id),
         "typed": typed,
         "code": code,
@@ -107,6 +108,19 @@ async def _money(
         "entries_first": entries_before is None,
         "many_units": len(held) > 1,
     }
+
+
+async def _plans(site: Site, conn: Connection, customer_id: int) -> dict[str, object]:
+    """The plans that were bought for some months, and all that the customer is entitled to."""
+    now = site.wiring.clock.now()
+    plans = []
+    for stretch in plan_lines.stretches(await plan_terms.list_terms(conn, customer_id), now):
+        bought = await payments.get_payment(conn, customer_id, stretch[0].payment_id)
+        name = plan_lines.plan_name(str(bought.snapshot["name"]))
+        plans.append(plan_lines.plan_line(stretch, name, now))
+    found = await entitlements.list_for(conn, customer_id, at=now)
+    ends = await entitlements.list_ends(conn, customer_id, found, at=now)
+    return {"plans": plans, "features": plan_lines.feature_lines(found, ends, now)}
 
 
 async def _keys(request: Request, conn: Connection, user_id: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ into the provider's element and confirmed by the browser at the provider: no par
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from bursar import errors
 from bursar.access import idempotency
 from bursar.access.idempotency import Key
-from bursar.billing import catalog, checkouts, intents, orders, payments
+from bursar.billing import catalog, catalog_plans, checkouts, intents, orders, payments
 from bursar.billing.orders import Order, Priced
 from bursar.billing.payments import Payment
 from bursar.db import Connection
@@ -40,7 +41,7 @@ from bursar.entrypoints.web.figures import amount_of
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.entrypoints.web.wanted_orders import Wanted
-from bursar.money import format_money
+from bursar.money import Money, format_money
 from bursar.providers.port import Provider
 
 log = structlog.get_logger("bursar.web")
@@ -79,6 +80,8 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         if begun is None:
             priced = await _price(conn, provider, visitor, wanted)
         units = {unit.name: unit for unit in await catalog.list_units(conn)}
+        taxed = await pricing.says_tax(conn, provider)
+        packs = bool(await catalog.list_packs(conn, provider.name))
     if begun is not None:
         begun = await _synced(site, begun)
         if begun.status in PAID:
@@ -94,7 +97,9 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         "name": priced.name,
         "brings": amount_of(priced.credits, unit) if unit and priced.credits else "",
         "total": format_money(priced.amount_minor, priced.currency),
-        "tax": format_money(0, priced.currency),
+        "tax": format_money(0, priced.currency) if taxed else "",
+        "hosted": _hosted(priced, wanted),
+        "packs": packs,
         "held": priced.capture_method == "manual",
         "publishable_key": publishable_key,
         "provider_receipts": provider.capabilities.receipts,
@@ -109,6 +114,7 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         template,
         values,
         visitor=visitor,
+        ways_out=provider.capabilities.hosted_origins,
         card_form=provider.capabilities.card_form_origins(),
     )
 
@@ -144,7 +150,31 @@ def _order(visitor: Visitor, wanted: Wanted) -> Order:
 
 
 async def _price(conn: Connection, provider: Provider, visitor: Visitor, wanted: Wanted) -> Priced:
+    if wanted.plan is not None and wanted.months is None:
+        await _refuse_without_months(conn, provider, wanted.plan)
     return await orders.price(conn, provider.name, provider.capabilities, _order(visitor, wanted))
+
+
+async def _refuse_without_months(conn: Connection, provider: Provider, key: str) -> NoReturn:
+    """Say first that there is no such plan, if there is none.
+
+    Raises errors.UnknownItem and errors.DurationNotOffered.
+    """
+    plans = await catalog_plans.list_plans(conn, provider.name)
+    if key not in {plan.key for plan in plans}:
+        raise errors.UnknownItem(f"There is no plan {key!r} on sale.")
+    raise errors.DurationNotOffered("The address names no number of months.")
+
+
+def _hosted(priced: Priced, wanted: Wanted) -> dict[str, str]:
+    """The same order for the provider's hosted page, which needs no script; empty for what is not
+    sold there."""
+    if wanted.plan is not None:
+        return {}
+    if wanted.package is not None:
+        return {"package": wanted.package, "currency": priced.currency}
+    amount = Money(priced.amount_minor, priced.currency).major()
+    return {"amount": str(amount), "currency": priced.currency}
 
 
 def _library(provider: Provider) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from bursar.billing.catalog import DEFAULT_CURRENCY, Unit
 from bursar.billing.catalog_plans import Duration, Plan
+from bursar.entrypoints import right_words
 from bursar.entrypoints.web.figures import amount_of
 from bursar.money import format_money, price_per_credit
 
@@ -62,20 +63,13 @@ def _in_one_currency(durations: Sequence[Duration], wanted: str | None) -> list[
 
 
 def _offer(plan: Plan, sold: Sequence[Duration], unit: Unit | None) -> Offer:
-    names = [right.feature.replace("_", " ") for right in plan.rights if right.amount is None]
-    limits = [
-        f"{right.amount:,} {right.feature.replace('_', ' ')}"
-        + (f" a {right.per}" if right.per else "")
-        for right in plan.rights
-        if right.amount is not None
-    ]
     dearest = max(_each(duration) for duration in sold)
     return Offer(
         key=plan.key,
         name=plan.name,
         description=plan.description or "",
         brings=f"{amount_of(plan.credits, unit)} a month" if plan.credits and unit else "",
-        features=", ".join([*names, *limits]),
+        features=right_words.said(plan.rights),
         rows=tuple(_row(plan, duration, dearest) for duration in sold),
     )
 

@@ -12,6 +12,7 @@ from bursar.billing.catalog import Unit
 from bursar.billing.payments import Payment
 from bursar.entrypoints.web.badges import Badge, payment_badge
 from bursar.entrypoints.web.figures import amount_of
+from bursar.entrypoints.web.plan_lines import PlanLine
 from bursar.ledger.balances import PostingRow
 from bursar.money import format_credits, format_money
 
@@ -44,6 +45,8 @@ DECLINED = (
     "Use another card, or ask your bank."
 )
 
+# The states in which money was taken, so that there is something to have a receipt of.
+RECEIPTS = ("completed", "partially_refunded", "refunded", "disputed")
 TOTAL_WORDS = {
     "completed": "Paid",
     "partially_refunded": "Paid",
@@ -87,6 +90,7 @@ class Outcome:
     payment_id: int
     waiting: bool = False
     credited: Credited | None = None
+    plan: PlanLine | None = None
     receipt_url: str | None = None
 
 
@@ -112,7 +116,13 @@ def credited(
     return None
 
 
-def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | None) -> Outcome:
+def outcome(
+    payment: Payment,
+    *,
+    waited_seconds: int = 0,
+    brought: Credited | None,
+    plan: PlanLine | None = None,
+) -> Outcome:
     """What to tell the buyer of `payment`, who has been waiting for `waited_seconds`."""
     status = payment.status
     heading, sentence = _words(payment, status, waited_seconds, brought)
@@ -123,7 +133,7 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
     act = (
         Act("Try another card", again or "")
         if retry
-        else Act("See your balance", "/account")
+        else Act("See your balance" if brought or plan is None else "See your plan", "/account")
         if done or status == "processing"
         else Act("Back to the payment", again)
         if status == "pending" and again and waited_seconds >= LONG_SECONDS
@@ -142,7 +152,9 @@ def outcome(payment: Payment, *, waited_seconds: int = 0, brought: Credited | No
         payment_id=payment.id,
         waiting=status in ("pending", "processing"),
         credited=brought if status == "completed" else None,
-        receipt_url=payment.receipt_url,
+        plan=plan if status == "completed" else None,
+        # A provider has a page for what is only held, too; it is no receipt.
+        receipt_url=payment.receipt_url if status in RECEIPTS else None,
     )
 
 

@@ -114,6 +114,7 @@ async def _page(
         "sold": sold if len(sold) > 1 else [],
         "coupons": await _coupons(site, provider, packs, currency),
         "provider_name": provider.name.capitalize(),
+        "taxed": await says_tax(conn, provider),
     }
     return pages.render(
         site,
@@ -125,6 +126,11 @@ async def _page(
         ways_out=provider.capabilities.hosted_origins,
         card_form=provider.capabilities.card_form_origins() if plans and visitor else None,
     )
+
+
+async def says_tax(conn: Connection, provider: Provider) -> bool:
+    """Whether buyers meet tax at all: by the provider's reckoning, or because a price says so."""
+    return provider.capabilities.terms.automatic_tax or await catalog.says_tax(conn, provider.name)
 
 
 async def _coupons(

@@ -49,6 +49,9 @@ FAMILIES: Mapping[type[errors.Error], Problem] = {
     errors.Invalid: Problem(
         422, "This can't be used as it is", "Nothing was charged.", says_detail=True
     ),
+    errors.UnknownItem: Problem(
+        422, "This is not on sale", "Nothing was charged.", says_detail=True
+    ),
     errors.Denied: Problem(403, "This is not allowed", "Nothing was changed.", says_detail=True),
     errors.Unauthenticated: Problem(401, "Sign in first", "Open the sign-in link from the app."),
     errors.NotAuthentic: Problem(400, "This can't be trusted", "Nothing was changed."),

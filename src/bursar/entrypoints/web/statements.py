@@ -15,6 +15,7 @@ from bursar.billing.payments import Payment
 from bursar.billing.reversals import Reversal
 from bursar.entrypoints.web.badges import Badge, payment_badge, reversal_badge
 from bursar.entrypoints.web.figures import Moment, moment, signed
+from bursar.entrypoints.web.outcomes import RECEIPTS
 from bursar.ledger.balances import POOLS, Balance, Ending, PostingRow
 from bursar.money import MINUS, format_credits, format_money
 
@@ -195,9 +196,13 @@ def return_line(reversal: Reversal, currency: str, now: datetime) -> ReturnLine:
 
 def _link(payment: Payment, now: datetime) -> Link | None:
     open_until = payment.expires_at
-    if payment.status in ("pending", "failed") and payment.session_url:
-        return Link("Pay", payment.session_url) if open_until and open_until > now else None
-    return Link("Receipt", payment.receipt_url) if payment.receipt_url else None
+    if payment.status in ("pending", "failed"):
+        # A hosted page, or ours with the card form.
+        page = payment.session_url or payment.request.get("page")
+        return Link("Pay", page) if page and open_until and open_until > now else None
+    if payment.status not in RECEIPTS or not payment.receipt_url:
+        return None
+    return Link("Receipt", payment.receipt_url)
 
 
 def split_payments(

@@ -15,12 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bursar import errors
-from bursar.billing import catalog, checkouts, customers, payments
+from bursar.billing import catalog, checkouts, customers, payments, plan_terms
 from bursar.billing.payments import Payment
 from bursar.db import Connection
-from bursar.entrypoints.web import outcomes, pages, visitors
+from bursar.entrypoints.web import outcomes, pages, plan_lines, visitors
 from bursar.entrypoints.web.outcomes import Act, Brief, Credited, Outcome
 from bursar.entrypoints.web.pages import Site
+from bursar.entrypoints.web.plan_lines import PlanLine
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.ledger import balances
 
@@ -86,7 +87,8 @@ async def _look(site: Site, request: Request) -> Look:
         return Look(None, outcomes.brief(payment, _back(site)), waited)
     async with site.wiring.db.connection() as conn:
         brought = await _credited(conn, payment)
-    outcome = outcomes.outcome(payment, waited_seconds=waited, brought=brought)
+        plan = await _plan(site, conn, payment)
+    outcome = outcomes.outcome(payment, waited_seconds=waited, brought=brought, plan=plan)
     return Look(visitor, outcome, waited)
 
 
@@ -147,6 +149,18 @@ async def _credited(conn: Connection, payment: Payment) -> Credited | None:
         conn, payment.customer_id, unit=payment.unit, before=None, limit=POSTINGS_LOOKED_AT
     )
     return outcomes.credited(postings, payment, units.get(payment.unit))
+
+
+async def _plan(site: Site, conn: Connection, payment: Payment) -> PlanLine | None:
+    """The months of a plan that the payment bought, if it did."""
+    if payment.state != "completed" or not payment.snapshot.get("months"):
+        return None
+    key, now = str(payment.snapshot["plan"]), site.wiring.clock.now()
+    for term in await plan_terms.list_terms(conn, payment.customer_id, plan=key):
+        if term.payment_id == payment.id and term.starts_at < term.ends_at:
+            name = plan_lines.plan_name(str(payment.snapshot["name"]))
+            return plan_lines.plan_line([term], name, now)
+    return None
 
 
 def _seconds(text: str) -> int:

@@ -60,8 +60,6 @@ def read(said: Mapping[str, str]) -> Wanted:
         raise errors.CurrencyNotSold("Nothing is sold in this currency.")
     if sum(x is not None for x in (package, plan, amount)) != 1:
         raise errors.Invalid("The address names no order. Choose one from the price list.")
-    if plan is not None and months is None:
-        raise errors.DurationNotOffered("The address names no number of months.")
     return Wanted(package, plan, months if plan else None, amount, currency)
 
 
