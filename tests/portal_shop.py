@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,6 @@ KEY = "sk_test_portal_shop"
 BACK = "http://shop.example/account"
 DAY = 24 * 3600
 GOOD, OTHER, DECLINED = "4242 4242 4242 4242", "5555 5555 5555 4444", "4000 0000 0000 0002"
-FAILS_LATER = "4000 0000 0000 0341"
 BANK_ASKS = "4000 0027 6000 3184"
 FEATURES: dict[str, Any] = {
     "customer_update": {"enabled": False},
@@ -163,6 +163,12 @@ def text_of(answer: httpx.Response) -> str:
     """What the page says, without its tags."""
     words = re.sub(r"<[^>]+>", " ", html.unescape(answer.text))
     return re.sub(r"\s+", " ", words)
+
+
+def day_of(moment: int) -> str:
+    """Seconds since 1970 as the pages write the day."""
+    at = time.gmtime(moment)
+    return f"{at.tm_mday} {time.strftime('%b %Y', at)}"
 
 
 def leads_to(answer: httpx.Response, said: str) -> bool:

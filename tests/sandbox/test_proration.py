@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bursar_sandbox.stripe import proration
 from bursar_sandbox.stripe.proration import Part
 
@@ -69,6 +72,27 @@ def test_quantity_stands_before_the_name() -> None:
 
 def test_currencies_with_coarser_steps_are_rounded_to_them() -> None:
     assert amounts([part(1300)], [part(2500)], step=100) == [-700, 1300]
+
+
+@given(
+    prices=st.lists(st.integers(0, 100_000), min_size=1, max_size=8),
+    moments=st.lists(st.integers(APRIL, MAY - 1), min_size=7, max_size=7),
+)
+def test_changes_in_a_row_cost_what_each_price_costs_for_its_time(
+    prices: list[int], moments: list[int]
+) -> None:
+    paid, charges = prices[0], [part(prices[0])]
+    begins = [APRIL, *sorted(moments)[: len(prices) - 1], MAY]
+    for price, at in zip(prices[1:], begins[1:], strict=False):
+        lines = proration.prorate(charges, [part(price)], at)
+        paid += sum(line.net for line in lines)
+        charges = [part(line.net, start=line.start) for line in lines if line.credited is None]
+        charges = charges[-1:] if lines[-1].amount >= 0 else []
+    exact = sum(
+        price * (end - begin) / (MAY - APRIL)
+        for price, begin, end in zip(prices, begins, begins[1:], strict=False)
+    )
+    assert abs(paid - exact) <= len(prices)
 
 
 def item(item_id: str, price: str, interval: str = "month", unit: str = "1000") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -334,9 +335,7 @@ def test_bank_that_asks_while_the_buyer_is_away_asks_for_action(shop: Billing) -
 def test_subscription_s_own_card_counts_before_the_customer_s(shop: Billing) -> None:
     customer = shop.customer()
     subscription = shop.subscribe(customer, shop.plan())
-    bad = shop.v1.payment_methods.attach(
-        "pm_card_chargeCustomerFail", {"customer": customer.id}
-    ).id
+    bad = shop.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": customer.id}).id
     shop.v1.subscriptions.update(subscription.id, {"default_payment_method": bad})
     shop.advance(32 * DAY)
     assert shop.again(subscription).status == "past_due"
@@ -412,7 +411,7 @@ def test_long_jump_of_the_clock_is_the_same_as_many_short_ones(shop: Billing) ->
     shop.advance(200 * DAY)
     bills = shop.invoices(one)
     assert len(bills) == 7
-    for bill, following in zip(bills, bills[1:], strict=False):
+    for bill, following in itertools.pairwise(bills):
         assert bill.lines.data[0].period.end == following.created
     assert {bill.status_transitions.paid_at - bill.created for bill in bills[1:]} == {HOUR}
     events = shop.v1.events.list({"type": "invoice.paid", "limit": 100}).data

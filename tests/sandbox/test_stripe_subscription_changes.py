@@ -228,9 +228,7 @@ def test_discounts_come_and_go_with_an_update(shop: Billing) -> None:
 
 
 def test_taxes_stand_on_every_invoice(shop: Billing) -> None:
-    rate = shop.v1.tax_rates.create(
-        {"display_name": "VAT", "inclusive": False, "percentage": 19}
-    )
+    rate = shop.v1.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 19})
     within = shop.v1.tax_rates.create({"display_name": "VAT", "inclusive": True, "percentage": 25})
     on_top = shop.subscribe(shop.customer(), shop.plan(1000), default_tax_rates=[rate.id])
     included = shop.v1.subscriptions.create(

@@ -70,13 +70,9 @@ def test_trial_session_saves_the_card_and_charges_it_later(shop: Billing, client
     assert shop.invoices(done.subscription)[-1].amount_paid == 2900
 
 
-def test_coupon_tax_and_one_time_price_agree_with_the_invoice(
-    shop: Billing, client: Any
-) -> None:
+def test_coupon_tax_and_one_time_price_agree_with_the_invoice(shop: Billing, client: Any) -> None:
     price = shop.plan(3333)
-    once = shop.v1.prices.create(
-        {"product": price.product, "currency": "usd", "unit_amount": 1999}
-    )
+    once = shop.v1.prices.create({"product": price.product, "currency": "usd", "unit_amount": 1999})
     coupon = shop.v1.coupons.create({"percent_off": 15, "duration": "once"})
     rate = shop.v1.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 7})
     session = shop.v1.checkout.sessions.create(

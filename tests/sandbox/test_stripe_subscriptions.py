@@ -62,7 +62,7 @@ def test_subscription_with_a_good_card_is_active_and_its_first_invoice_paid(shop
     assert (details.subscription_item, details.proration) == (item.id, False)
     assert line.pricing.price_details.price == price.id
     assert (line.description, line.period.end) == (
-        "1 × Pro (at $29.00 / month)",  # noqa: RUF001 - Stripe's sign
+        "1 × Pro (at $29.00 / month)",
         item.current_period_end,
     )
 
@@ -137,6 +137,26 @@ def test_default_incomplete_waits_for_the_page_that_pays(shop: Billing) -> None:
     found = shop.again(subscription, "latest_invoice", "default_payment_method")
     assert (found.status, found.latest_invoice.status) == ("active", "paid")
     assert found.default_payment_method.customer == customer.id
+    shop.advance(32 * DAY)
+    assert [bill.status for bill in shop.invoices(subscription)] == ["paid", "paid"]
+
+
+def test_default_incomplete_with_a_trial_asks_for_a_card_only(shop: Billing) -> None:
+    subscription = shop.subscribe(
+        shop.customer(None),
+        shop.plan(),
+        payment_behavior="default_incomplete",
+        payment_settings={"save_default_payment_method": "on_subscription"},
+        trial_period_days=7,
+        expand=["pending_setup_intent"],
+    )
+    assert subscription.status == "trialing"
+    setup = subscription.pending_setup_intent
+    shop.v1.setup_intents.confirm(setup.id, {"payment_method": "pm_card_visa"})
+    found = shop.again(subscription)
+    assert found.pending_setup_intent is None
+    shop.advance(8 * DAY)
+    assert [bill.amount_paid for bill in shop.invoices(subscription)] == [0, 2900]
 
 
 def test_bank_that_asks_is_answered_and_the_subscription_becomes_active(shop: Billing) -> None:

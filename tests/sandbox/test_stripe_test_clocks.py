@@ -8,6 +8,7 @@ import pytest
 import stripe
 
 from bursar_sandbox.running import Sandbox
+from plan_changes import APRIL, MAY, Plans, customer_on_clock
 
 DAY = 24 * 3600
 JANUARY = 1_767_225_600  # 2026-01-01 00:00:00 UTC
@@ -150,3 +151,40 @@ def test_same_key_on_a_clock_in_the_past_is_still_remembered(v1: Any, clock: Any
     options = {"idempotency_key": f"once-{clock.id}"}
     first = v1.customers.create({"test_clock": clock.id}, options)
     assert v1.customers.create({"test_clock": clock.id}, options).id == first.id
+
+
+def test_clock_with_subscriptions_goes_two_of_the_shortest_intervals(v1: Any, clocks: Any) -> None:
+    customer, clock = customer_on_clock(v1)
+    plans = Plans(v1)
+    for price in (plans.yearly(9000), plans.monthly(1000)):
+        v1.subscriptions.create({"customer": customer, "items": [{"price": price}]})
+    june = MAY + 31 * DAY
+    with pytest.raises(stripe.InvalidRequestError, match="too far in the future"):
+        clocks.advance(clock, {"frozen_time": june + 1})
+    assert clocks.advance(clock, {"frozen_time": june}).status == "advancing"
+    assert clocks.retrieve(clock).frozen_time == june
+
+
+def test_periods_that_pass_in_one_advance_come_one_after_the_other(v1: Any, clocks: Any) -> None:
+    customer, clock = customer_on_clock(v1)
+    wanted = {"customer": customer, "items": [{"price": Plans(v1).monthly(1000)}]}
+    subscription = v1.subscriptions.create(wanted)
+    june = MAY + 31 * DAY
+    clocks.advance(clock, {"frozen_time": june})
+    invoices = v1.invoices.list({"subscription": subscription.id}).data
+    assert [invoice.created for invoice in invoices] == [june, MAY, APRIL]
+    assert [invoice.status for invoice in invoices] == ["draft", "paid", "paid"]
+    assert invoices[1].status_transitions.paid_at == MAY + 3600
+    events = v1.events.list({"type": "invoice.paid", "limit": 100}).data
+    mine = [one.created for one in events if one.data.object["customer"] == customer]
+    assert mine == [MAY + 3600, APRIL]
+    assert {one.test_clock for one in [*invoices, subscription]} == {clock}
+
+
+def test_deleting_a_clock_ends_its_subscriptions(v1: Any, clocks: Any) -> None:
+    customer, clock = customer_on_clock(v1)
+    wanted = {"customer": customer, "items": [{"price": Plans(v1).monthly(1000)}]}
+    subscription = v1.subscriptions.create(wanted)
+    clocks.delete(clock)
+    assert v1.subscriptions.retrieve(subscription.id).status == "canceled"
+    assert "customer.subscription.deleted" in events_of(v1, subscription.id)

@@ -165,6 +165,17 @@ async def get_recurring(
     return plan, offered[wanted]
 
 
+async def find_by_price(
+    conn: Connection, provider: str, price_id: str
+) -> tuple[Plan, PlanPrice] | None:
+    """The plan on sale that renews at this price of a provider's."""
+    for plan in await list_plans(conn, provider):
+        for price in plan.prices:
+            if price.provider_price_id == price_id:
+                return plan, price
+    return None
+
+
 def _terms(row: Any) -> Terms:
     details = orjson.loads(row["details"])
     names = [field.name for field in fields(Terms) if field.name in details]

@@ -69,7 +69,8 @@ order by feature, amount desc nulls first, per
 
 # Sources that give at least as much and follow each other without a gap make one stretch of time.
 ENDS = """
-select h.feature, upper(span) as ends_at from unnest($3::text[], $4::bigint[]) as h (feature, amount)
+select h.feature, upper(span) as ends_at
+from unnest($3::text[], $4::bigint[]) as h (feature, amount)
 cross join lateral (
     select range_agg(tstzrange(e.starts_at, e.ends_at)) as spans from entitlements e
     where e.customer_id = $1 and e.feature = h.feature

@@ -15,6 +15,7 @@ from bursar import errors
 from bursar.billing import catalog, catalog_plans, coupons, rights
 from bursar.billing.catalog import Pack
 from bursar.billing.catalog_file import product_id
+from bursar.billing.catalog_plans import Plan, PlanPrice
 from bursar.billing.coupons import Coupon
 from bursar.billing.customers import User
 from bursar.billing.rights import Right
@@ -133,6 +134,10 @@ async def price(
     elif order.plan is not None:
         priced = await _price_plan(conn, provider, order, order.plan)
     elif order.price_id is not None:
+        found = await catalog_plans.find_by_price(conn, provider, order.price_id)
+        if found is not None:
+            named = _order_of(order, *found)
+            return await _price_subscription(conn, provider, capabilities, named, found[0].key)
         pack = await catalog.get_pack_by_price(conn, provider, order.price_id)
         if order.currency and order.currency != pack.currency:
             raise errors.CurrencyNotSold(f"That price is in {pack.currency.upper()}.")
@@ -231,6 +236,15 @@ async def _price_plan(conn: Connection, provider: str, order: Order, key: str) -
         plan=plan.key,
         months=months,
         product=product_id("plan", plan.key),
+    )
+
+
+def _order_of(order: Order, plan: Plan, price: PlanPrice) -> Order:
+    """An order of a plan, for one that names the plan's price."""
+    if order.currency and order.currency != price.currency:
+        raise errors.CurrencyNotSold(f"That price is in {price.currency.upper()}.")
+    return replace(
+        order, price_id=None, plan=plan.key, interval=price.interval, currency=price.currency
     )
 
 

@@ -59,7 +59,8 @@ async def refuse_second(conn: Connection, customer_id: int, group: str) -> None:
     if live is not None:
         raise errors.AlreadySubscribed(
             f"This customer has the plan {live.plan!r} ({live.status}). Change it with PATCH "
-            "/api/subscription, or cancel it first."
+            "/api/subscription, or cancel it first.",
+            subscription_id=live.id,
         )
 
 

@@ -40,6 +40,7 @@ CHECK_TIMER = "subscription.change"
 ANSWER_LENGTH = timedelta(minutes=2)
 LOOK_AGAIN = timedelta(minutes=10)
 KEY_REMEMBERED = timedelta(hours=23)
+PREVIEW_LASTS = timedelta(hours=1)
 Kind = Literal["change", "cancel", "cancel_now", "resume", "pause", "unpause"]
 STORED = (
     "The change is stored, and what became of it will be asked. Look at the subscription again in "
@@ -111,7 +112,7 @@ async def preview(
     provider = _provider_of(providers, row)
     if not provider.capabilities.recurring.previews:
         raise errors.NotSupported(f"{row.provider} can't say beforehand what a change costs.")
-    at = (wanted.at or clock.now()).replace(microsecond=0)
+    at = _moment(wanted, clock.now())
     return await provider.preview_change(_order(row, price_id, wanted, at))
 
 
@@ -182,7 +183,7 @@ async def _begin(
         quantity = wanted.quantity or row.quantity
         if (price_id, quantity) == (row.price_id, row.quantity):
             return None
-        moment = (wanted.at or at).replace(microsecond=0)
+        moment = _moment(wanted, at)
         details = {
             "price_id": price_id,
             "quantity": quantity,
@@ -324,6 +325,14 @@ def _order(row: Subscription, price_id: str, wanted: Wanted, at: datetime) -> Ch
         proration=wanted.proration,
         at=at,
     )
+
+
+def _moment(wanted: Wanted, now: datetime) -> datetime:
+    """The moment a change is reckoned for. Raises Invalid: whoever chose it would choose the cost."""
+    moment = (wanted.at or now).replace(microsecond=0)
+    if not timedelta(minutes=-1) <= now - moment <= PREVIEW_LASTS:
+        raise errors.Invalid("This preview is too old, or of no time yet: ask for a new one.")
+    return moment
 
 
 def _needed(row: Subscription, kind: Kind) -> bool:

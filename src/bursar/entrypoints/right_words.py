@@ -1,4 +1,4 @@
-"""How pages and letters write what somebody is entitled to: features, and how much of them. Pure."""
+"""How pages and letters write what somebody is entitled to: features, and how much. Pure."""
 
 from __future__ import annotations
 

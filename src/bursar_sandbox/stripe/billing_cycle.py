@@ -40,8 +40,11 @@ _STILL = (*ENDED, "incomplete", "paused")
 
 
 def schedule(tx: Transaction, subscription: Body) -> None:
-    """Let happen in time what a subscription has ahead of it, as it is now."""
-    if subscription["status"] in _STILL:
+    """Let happen in time what a subscription has ahead of it, as it is now.
+
+    One that still waits for its first payment may run by then; the moment itself looks again.
+    """
+    if subscription["status"] in ENDED:
         return
     ends = period_end(subscription)
     _at(tx, subscription, "subscription.renew", ends)

@@ -62,7 +62,10 @@ def finalize(
 
 def _adopt(tx: Transaction, invoice: dict[str, Any], intent: dict[str, Any]) -> None:
     """Have the invoice paid by an intent that is there already."""
-    for body, name, value in ((intent, "invoice", invoice["id"]), (invoice, "intent", intent["id"])):
+    for body, name, value in (
+        (intent, "invoice", invoice["id"]),
+        (invoice, "intent", intent["id"]),
+    ):
         records.replace_private(tx, body["id"], {**tx.private(body["id"]), name: value})
     _add(tx, invoice, intent["id"])
 

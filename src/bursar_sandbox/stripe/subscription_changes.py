@@ -27,7 +27,7 @@ from bursar_sandbox.stripe import (
 )
 from bursar_sandbox.stripe import subscription_params as fields
 from bursar_sandbox.stripe.discounts import Terms
-from bursar_sandbox.stripe.errors import StripeError, no_such, not_played
+from bursar_sandbox.stripe.errors import StripeError, no_such
 from bursar_sandbox.stripe.params import Params
 from bursar_sandbox.stripe.subscription_invoices import Draft
 from bursar_sandbox.stripe.subscription_objects import ENDED, items_of
@@ -198,7 +198,7 @@ def _rhythm(price: Body) -> tuple[str, int]:
 
 def _set_trial(tx: Transaction, after: Body, params: Params) -> bool:
     """Set the trial that the call asks for; whether a new period begins now."""
-    on_trial = after["status"] == "trialing"
+    on_trial = bool(after["status"] == "trialing")
     if params.text("trial_end") == "now":
         if on_trial:
             after.update(status="active", trial_end=tx.now)
@@ -284,9 +284,10 @@ def apply(tx: Transaction, change: Change, behavior: str, *, off_session: bool =
     Raises StripeError, 402 for a declined card where the behavior is `error_if_incomplete`.
     """
     drawn = draft(tx, change)
-    if drawn is not None and drawn.invoice["amount_due"] and behavior != "default_incomplete":
-        if change.after["collection_method"] == "charge_automatically":
-            billing_cycle.need_method(tx, change.after)
+    charged = change.after["collection_method"] == "charge_automatically"
+    due = drawn is not None and drawn.invoice["amount_due"] > 0
+    if charged and due and behavior != "default_incomplete":
+        billing_cycle.need_method(tx, change.after)
     after = change.after
     had = subscription_discounts.terms_of(tx, change.before)
     if had != change.terms:
@@ -303,67 +304,3 @@ def apply(tx: Transaction, change: Change, behavior: str, *, off_session: bool =
     found = records.get(tx, "subscription", after["id"])
     billing_cycle.schedule(tx, found)
     return records.get(tx, "subscription", after["id"])
-
-
-def cancel_now(tx: Transaction, subscription: Body, *, prorates: bool, invoices_now: bool) -> None:
-    """End the subscription at once; with `prorates`, credit for the time that is left.
-
-    With `invoices_now`, what waits is billed on a last invoice; otherwise a credit waits.
-    """
-    if subscription["status"] == "incomplete":
-        billing_cycle.lapse(tx, subscription["id"])
-        subscription.update(records.get(tx, "subscription", subscription["id"]))
-        return
-    billing_cycle.stop_collecting(tx, subscription)
-    subscription["cancellation_details"] = {
-        **subscription["cancellation_details"],
-        "reason": "cancellation_requested",
-    }
-    if prorates and subscription["status"] not in ("trialing", "paused"):
-        empty = copy.deepcopy(subscription)
-        empty["items"] = subscription_objects.shown(subscription["id"], [])
-        proration_items.keep(tx, proration_items.for_change(tx, subscription, empty, tx.now))
-    pending = subscription_invoices.pending_of(tx, subscription, own=True)
-    if invoices_now and pending:
-        drawn = subscription_invoices.draw(
-            tx, subscription, "subscription_update", [], pending, terms=[]
-        )
-        subscription_invoices.issue(tx, subscription, drawn, off_session=True)
-        details = subscription["cancellation_details"]
-        subscription.update(records.get(tx, "subscription", subscription["id"]))
-        subscription["cancellation_details"] = details
-    elif not prorates:
-        proration_items.drop_pending(tx, subscription)
-    subscription_states.end(tx, subscription)
-
-
-def resume(tx: Transaction, subscription: Body, params: Params) -> Body:
-    """Let a paused subscription go on, once what it owes is paid. Raises StripeError."""
-    if subscription["status"] != "paused":
-        raise StripeError(
-            "Only subscriptions with a status of `paused` can be resumed. This subscription has a "
-            f"status of `{subscription['status']}`."
-        )
-    anchor = params.choice("billing_cycle_anchor", ("now", "unchanged"), "now")
-    fields.proration_of(params)
-    behavior = fields.behavior_of(params)
-    if behavior in ("error_if_incomplete", "pending_if_incomplete"):
-        raise not_played(f"`{behavior}` of resumptions", "payment_behavior")
-    if anchor == "now":
-        subscription["billing_cycle_anchor"] = tx.now
-    for item in items_of(subscription):
-        end = periods.end_of(item["price"], subscription["billing_cycle_anchor"], tx.now)
-        item.update(current_period_start=tx.now, current_period_end=end)
-    lines = [subscription_lines.of_period(tx, subscription, item)
-             for item in items_of(subscription)]  # fmt: skip
-    pending = subscription_invoices.pending_of(tx, subscription)
-    drawn = subscription_invoices.draw(tx, subscription, "subscription_update", lines, pending)
-    if drawn.invoice["amount_due"] and subscription["collection_method"] == "charge_automatically":
-        billing_cycle.need_method(tx, subscription)
-    subscription_states.remember(tx, subscription, resumes=drawn.invoice["id"])
-    subscription_invoices.issue(
-        tx, subscription, drawn, collects=behavior != "default_incomplete"
-    )  # fmt: skip
-    found = records.get(tx, "subscription", subscription["id"])
-    billing_cycle.schedule(tx, found)
-    return found

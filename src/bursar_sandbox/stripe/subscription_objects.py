@@ -78,14 +78,15 @@ def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str,
         "test_clock": customer["test_clock"],
         "transfer_data": None,
         "trial_end": None,
-        "trial_settings": {
-            "end_behavior": {
-                "billing_cycle_anchor": None,
-                "missing_payment_method": "create_invoice",
-            }
-        },
+        "trial_settings": trial_settings("create_invoice"),
         "trial_start": None,
     }
+
+
+def trial_settings(missing: str | None) -> dict[str, Any]:
+    """A subscription's `trial_settings`; `missing` says what a trial's end brings without a card."""
+    behavior = {"billing_cycle_anchor": None, "missing_payment_method": missing}
+    return {"end_behavior": behavior}
 
 
 def item(tx: Transaction, subscription_id: str, price: dict[str, Any]) -> dict[str, Any]:

@@ -277,9 +277,7 @@ def _set_trial_behavior(subscription: dict[str, Any], settings: Params) -> None:
         raise not_played("`billing_cycle_anchor` at a trial's end", behavior.path)
     behavior.require("missing_payment_method")
     missing = behavior.choice("missing_payment_method", ("cancel", "create_invoice", "pause"))
-    subscription["trial_settings"] = {
-        "end_behavior": {"billing_cycle_anchor": None, "missing_payment_method": missing}
-    }
+    subscription["trial_settings"] = subscription_objects.trial_settings(missing)
 
 
 def _set_payment(subscription: dict[str, Any], settings: Params) -> None:

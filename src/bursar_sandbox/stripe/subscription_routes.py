@@ -13,6 +13,7 @@ from bursar_sandbox.stripe import (
     subscription_changes,
     subscription_creation,
     subscription_discounts,
+    subscription_endings,
     subscription_states,
 )
 from bursar_sandbox.stripe import subscription_params as fields
@@ -52,7 +53,7 @@ def cancel(call: Call) -> dict[str, Any]:
     params = call.params
     subscription = _running(call)
     subscription_changes.explain(subscription, params)
-    subscription_changes.cancel_now(
+    subscription_endings.cancel_now(
         call.tx,
         subscription,
         prorates=params.boolean("prorate"),
@@ -74,7 +75,7 @@ def _running(call: Call) -> dict[str, Any]:
 
 
 def resume(call: Call) -> dict[str, Any]:
-    return subscription_changes.resume(call.tx, retrieve(call), call.params)
+    return subscription_endings.resume(call.tx, retrieve(call), call.params)
 
 
 def drop_discount(call: Call) -> dict[str, Any]:

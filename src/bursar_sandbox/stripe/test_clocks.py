@@ -30,16 +30,24 @@ _NAMES = (
 def now(tx: Transaction, customer_id: str | None) -> int:
     """The time of a customer, in seconds: that of the clock it lives on, else the sandbox's."""
     clock_id = _clock_of_customer(tx, customer_id)
-    if clock_id is None or clock_id == tx.clock:
-        return tx.now
-    return int(records.get(tx, KIND, clock_id)["frozen_time"])
+    frozen = _frozen(tx, clock_id) if clock_id != tx.clock else None
+    return tx.now if frozen is None else frozen
+
+
+def _frozen(tx: Transaction, clock_id: str | None) -> int | None:
+    """Where a clock stands; None without one, and for one that is deleted."""
+    clock = tx.find(clock_id) if clock_id is not None else None
+    return None if clock is None or clock.get("deleted") else int(clock["frozen_time"])
 
 
 def enter(tx: Transaction, clock_id: str | None) -> None:
-    """Let the rest of the transaction happen in the clock's time; None changes nothing."""
-    if clock_id is not None and clock_id != tx.clock:
-        tx.now = int(records.get(tx, KIND, clock_id)["frozen_time"])
-        tx.clock = clock_id
+    """Let the rest of the transaction happen in the clock's time.
+
+    None changes nothing, nor does a clock that is deleted: what lived on it is in no other time.
+    """
+    frozen = _frozen(tx, clock_id) if clock_id != tx.clock else None
+    if frozen is not None:
+        tx.now, tx.clock = frozen, clock_id
 
 
 def enter_of(tx: Transaction, body: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ from bursar.entrypoints.web.figures import amount_of
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.entrypoints.web.wanted_orders import Wanted
-from bursar.money import Money, format_money
+from bursar.money import format_money
 from bursar.providers.port import Provider
 
 log = structlog.get_logger("bursar.web")
@@ -98,7 +98,7 @@ async def _show(site: Site, request: Request, template: str) -> Response:
         "brings": amount_of(priced.credits, unit) if unit and priced.credits else "",
         "total": format_money(priced.amount_minor, priced.currency),
         "tax": format_money(0, priced.currency) if taxed else "",
-        "hosted": _hosted(priced, wanted),
+        "hosted": wanted_orders.hosted_fields(wanted, priced),
         "packs": packs,
         "held": priced.capture_method == "manual",
         "publishable_key": publishable_key,
@@ -164,17 +164,6 @@ async def _refuse_without_months(conn: Connection, provider: Provider, key: str)
     if key not in {plan.key for plan in plans}:
         raise errors.UnknownItem(f"There is no plan {key!r} on sale.")
     raise errors.DurationNotOffered("The address names no number of months.")
-
-
-def _hosted(priced: Priced, wanted: Wanted) -> dict[str, str]:
-    """The same order for the provider's hosted page, which needs no script; empty for what is not
-    sold there."""
-    if wanted.plan is not None:
-        return {}
-    if wanted.package is not None:
-        return {"package": wanted.package, "currency": priced.currency}
-    amount = Money(priced.amount_minor, priced.currency).major()
-    return {"amount": str(amount), "currency": priced.currency}
 
 
 def _library(provider: Provider) -> str:
@@ -253,6 +242,8 @@ async def _open_intent(site: Site, request: Request) -> Response:
     wanted = wanted_orders.read(fields)
     if not _KEY.fullmatch(form_key):
         raise errors.Invalid("This form is incomplete. Open the price list again.")
+    if wanted.plan is not None and wanted.months is None:
+        raise errors.DurationNotOffered("The form names no number of months.")
     key = _key(visitor, wanted, form_key)
     page = f"/checkout?{urlencode({**wanted.fields, 'order': form_key})}"
     secrets: list[str] = []

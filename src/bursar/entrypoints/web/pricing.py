@@ -9,22 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from bursar import errors
-from bursar.access import idempotency, limits
-from bursar.billing import catalog, catalog_plans, checkouts, coupons, mirror
+from bursar.billing import catalog, catalog_plans, coupons, mirror
 from bursar.billing.catalog import Pack, Unit
 from bursar.billing.catalog_file import product_id
 from bursar.billing.orders import Order
-from bursar.billing.payments import Payment
 from bursar.db import Connection
 from bursar.entrypoints.currencies import usual_currency
-from bursar.entrypoints.web import coupon_lines, durations, forms, offers, pages, visitors
+from bursar.entrypoints.web import (
+    coupon_lines,
+    durations,
+    forms,
+    offers,
+    once,
+    opening,
+    pages,
+    subscribing,
+    visitors,
+)
 from bursar.entrypoints.web.coupon_lines import CouponLine
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.visitors import Visitor
@@ -32,10 +40,6 @@ from bursar.money import Money
 from bursar.providers.port import Provider
 
 ROUTE = "POST /pricing/buy"
-LIMIT_SCOPE = "checkout"
-# With these nobody knows yet whether a checkout was opened; the same form asks the same again.
-OPEN_OUTCOMES = (errors.ProviderUnavailable, errors.ProviderUnknown, errors.Unavailable)
-_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
 
@@ -163,9 +167,7 @@ async def buy(site: Site, request: Request) -> Response:
     provider = provider_of(site)
     async with site.wiring.db.connection() as conn:
         visitor = await visitors.require(conn, request)
-        key = fields.get("key", "")
-        if not _KEY.fullmatch(key):
-            raise errors.Invalid("This form is incomplete. Open the price list again.")
+        key = once.key_of(fields)
         try:
             bought = await _read(conn, provider, fields)
         except errors.Invalid as error:
@@ -174,7 +176,15 @@ async def buy(site: Site, request: Request) -> Response:
             amount = fields["amount"][: offers.AMOUNT_LENGTH_MAX]
             typed = Typed(amount, fields.get("currency", ""), error.detail)
             return await _page(site, request, conn, visitor, typed)
-    return await _open_once(site, provider, visitor, bought, key)
+    return await opening.open_once(
+        site,
+        provider,
+        visitor,
+        _order(site, visitor, bought),
+        route=ROUTE,
+        form_key=key,
+        words=bought.words,
+    )
 
 
 async def _read(conn: Connection, provider: Provider, fields: dict[str, str]) -> Bought:
@@ -199,49 +209,6 @@ async def _topup_unit(conn: Connection) -> Unit:
     return unit
 
 
-async def _open_once(
-    site: Site, provider: Provider, visitor: Visitor, bought: Bought, form_key: str
-) -> Response:
-    """Open the checkout under the form's key; a second post of it finds the first's."""
-    db = site.wiring.db
-    key = idempotency.Key(
-        visitor.actor.principal,
-        ROUTE,
-        f"{form_key}:{bought.words}",
-        idempotency.hash_request(visitor.user.id.encode(), bought.words.encode()),
-    )
-    async with db.transaction() as conn:
-        claim = await idempotency.claim(conn, key)
-    if isinstance(claim, idempotency.Replay):
-        return _leave(claim.response.decode())
-    resume = claim.reference if isinstance(claim, idempotency.Resumed) else None
-    order = _order(site, visitor, bought)
-    try:
-        if resume is None:
-            await _count(site, visitor)
-        payment = await checkouts.open(
-            db, provider, order, clock=site.wiring.clock, key=key, resume=resume
-        )
-    except OPEN_OUTCOMES:
-        async with db.transaction() as conn:
-            await idempotency.suspend(conn, key, lease=claim.lease)
-        raise
-    except errors.Error:
-        async with db.transaction() as conn:
-            await idempotency.release(conn, key, lease=claim.lease)
-        raise
-    url = _way_to(payment)
-    async with db.transaction() as conn:
-        await idempotency.complete(conn, key, 303, url.encode())
-    return _leave(url)
-
-
-async def _count(site: Site, visitor: Visitor) -> None:
-    """Hold the user to the limit of checkouts, together with those opened over the API."""
-    async with site.wiring.db.connection() as conn:
-        await limits.take(conn, LIMIT_SCOPE, visitor.user.id, site.wiring.settings.limit_checkout)
-
-
 def _order(site: Site, visitor: Visitor, bought: Bought) -> Order:
     left = {"canceled": "1"}
     if bought.amount_minor is not None:
@@ -257,17 +224,6 @@ def _order(site: Site, visitor: Visitor, bought: Bought) -> Order:
         package=bought.package,
         amount_minor=bought.amount_minor,
         currency=bought.currency,
-        success_url=f"{site.own_url}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}",
+        success_url=opening.success_url(site),
         cancel_url=f"{site.own_url}/pricing?{urlencode(left)}",
     )
-
-
-def _way_to(payment: Payment) -> str:
-    """Where a checkout goes on: at the provider, or on our own page once it is over."""
-    if payment.session_url and not payment.settled:
-        return payment.session_url
-    return f"/checkout/success?session_id={quote(payment.session_id or '')}"
-
-
-def _leave(url: str) -> Response:
-    return RedirectResponse(url, 303, {"cache-control": "no-store"})

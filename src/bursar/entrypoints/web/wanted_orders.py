@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from bursar import errors
-from bursar.money import AMOUNT_MAX
+from bursar.billing.orders import Priced
+from bursar.money import AMOUNT_MAX, Money
 
 MONTHS_MAX = 60
 _ITEM = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
@@ -61,6 +62,17 @@ def read(said: Mapping[str, str]) -> Wanted:
     if sum(x is not None for x in (package, plan, amount)) != 1:
         raise errors.Invalid("The address names no order. Choose one from the price list.")
     return Wanted(package, plan, months if plan else None, amount, currency)
+
+
+def hosted_fields(wanted: Wanted, priced: Priced) -> dict[str, str]:
+    """The same order for the form that leads to the provider's hosted page; empty for what is not
+    sold there."""
+    if wanted.plan is not None:
+        return {}
+    if wanted.package is not None:
+        return {"package": wanted.package, "currency": priced.currency}
+    amount = Money(priced.amount_minor, priced.currency).major()
+    return {"amount": str(amount), "currency": priced.currency}
 
 
 def _number(said: Mapping[str, str], name: str, most: int) -> int | None:

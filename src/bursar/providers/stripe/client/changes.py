@@ -50,8 +50,8 @@ class Changes(Subscriptions):
     ) -> SubscriptionFact:
         if kind == "cancel_now":
             return await self._cancel_now(reference, subscription_id)
-        if kind == "resume":
-            return await self._resume(reference, subscription_id)
+        if kind in ("resume", "unpause"):
+            return await self._resume(reference, subscription_id, kind)
         await self._update(reference, subscription_id, STEPS[kind])
         return await self._get_subscription(subscription_id)
 
@@ -78,8 +78,10 @@ class Changes(Subscriptions):
             return found
         return await self._get_subscription(subscription_id)
 
-    async def _resume(self, reference: str, subscription_id: str) -> SubscriptionFact:
-        """Undo what ends it, or go on after a trial that ended without a card."""
+    async def _resume(
+        self, reference: str, subscription_id: str, kind: SteerKind
+    ) -> SubscriptionFact:
+        """Undo what ends it or what stops it, or go on after a trial that ended without a card."""
         found = await self._get_terms(subscription_id)
         if found.raw_status == "paused":
             # A key of its own: repeated after a lost answer, the subscription is no more paused.
@@ -88,10 +90,10 @@ class Changes(Subscriptions):
                     subscription_id, {}, calls.once(f"{reference}-resume")
                 )
             )
-        elif found.cancel_at is not None and not found.cancel_at_period_end:
+        elif kind == "resume" and found.cancel_at is not None and not found.cancel_at_period_end:
             await self._update(f"{reference}-date", subscription_id, {"cancel_at": ""})
         else:
-            await self._update(reference, subscription_id, STEPS["resume"])
+            await self._update(reference, subscription_id, STEPS[kind])
         return await self._get_subscription(subscription_id)
 
     async def _update(self, reference: str, subscription_id: str, params: dict[str, Any]) -> None:
