@@ -144,7 +144,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str
     assert problem["title"]
     assert problem["detail"]
     assert problem["request_id"] == response.headers["x-request-id"]
-    assert set(problem) - {"errors"} == {
+    assert set(problem) - {"errors", "subscription_id", "pricing_url"} == {
         "type",
         "title",
         "status",

@@ -46,6 +46,10 @@ class Subscribers:
         assert isinstance(clock, ShiftedClock)
         return clock
 
+    async def begin(self) -> None:
+        """What the sandbox said before is not for us."""
+        self.heard |= {event["id"] for event in await self.events()}
+
     async def subscribe(
         self, user_id: str, plan: str, *, card: str | None = "tok_visa", **wanted: Any
     ) -> Payment:

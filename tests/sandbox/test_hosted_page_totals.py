@@ -152,6 +152,16 @@ def test_tax_follows_the_country_of_the_form(shop: Shop) -> None:
     assert [charge.amount for charge in shop.charges(sold.id)] == [5355]
 
 
+def test_the_form_begins_in_the_country_whose_tax_the_order_has(shop: Shop) -> None:
+    address = {"country": "DE", "postal_code": "10115"}
+    ada = shop.client.v1.customers.create({"email": "ada@example.com", "address": address})
+    sold = shop.sell(customer=ada.id, automatic_tax={"enabled": True})
+    page = httpx.get(sold.url).text
+    assert (seen(page), "Germany: the sandbox" in page) == ("5355", True)
+    assert re.findall(r'<option value="(..)" selected>', page) == ["DE"]
+    assert 'value="10115"' in page
+
+
 def test_tax_that_the_buyer_has_not_seen_is_shown_first(shop: Shop) -> None:
     sold = shop.sell(automatic_tax={"enabled": True})
     page = post(sold.url, country="US", postal_code="10001", seen_total="4500")

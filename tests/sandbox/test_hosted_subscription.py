@@ -190,7 +190,7 @@ def test_a_code_lowers_what_is_paid_for_as_long_as_it_lasts(shop: PlanShop) -> N
         (
             "THREE",
             {"duration": "repeating", "duration_in_months": 3},
-            "then $12.00 a month while the discount lasts (3 months) and $15.00 a month after it",
+            "then $12.00 a month in the first 3 months and $15.00 a month after that",
         ),
     ):
         coupon = shop.v1.coupons.create({"percent_off": 20, **duration})

@@ -121,7 +121,11 @@ def test_quantities_change_where_the_seller_lets_them(shop: PlanShop) -> None:
     assert shop.subscription(subscription.id)["items"].data[0].quantity == 5
     too_many = portal.quote(subscription.id, "Seats", 51)
     assert too_many.status_code == 303
-    assert "problem=same" in too_many.headers["location"]
+    asked = httpx.get(f"{shop.sandbox_url}{too_many.headers['location']}")
+    assert "Choose a quantity of 1 to 50" in text_of(asked)
+    same = portal.quote(subscription.id, "Seats", 5)
+    again = httpx.get(f"{shop.sandbox_url}{same.headers['location']}")
+    assert "That is what you have already." in text_of(again)
 
 
 def test_what_is_not_offered_can_not_be_had(shop: PlanShop) -> None:

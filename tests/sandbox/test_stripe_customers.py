@@ -148,3 +148,11 @@ def test_deleted_customers_cards_are_detached(v1: Any) -> None:
 def test_type_that_is_not_played_is_refused_by_name(v1: Any) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="ideal"):
         v1.payment_methods.create({"type": "ideal", "ideal": {}})
+
+
+def test_test_card_that_a_new_customer_brings_can_be_its_default_by_name(v1: Any) -> None:
+    wanted = {"payment_method": "pm_card_visa"}
+    settings = {"invoice_settings": {"default_payment_method": "pm_card_visa"}}
+    customer = v1.customers.create({**wanted, **settings})
+    (method,) = v1.customers.payment_methods.list(customer.id).data
+    assert customer.invoice_settings.default_payment_method == method.id

@@ -328,7 +328,7 @@ def _order(row: Subscription, price_id: str, wanted: Wanted, at: datetime) -> Ch
 
 
 def _moment(wanted: Wanted, now: datetime) -> datetime:
-    """The moment a change is reckoned for. Raises Invalid: whoever chose it would choose the cost."""
+    """The moment a change is reckoned for. Raises Invalid: who chose it would choose the cost."""
     moment = (wanted.at or now).replace(microsecond=0)
     if not timedelta(minutes=-1) <= now - moment <= PREVIEW_LASTS:
         raise errors.Invalid("This preview is too old, or of no time yet: ask for a new one.")

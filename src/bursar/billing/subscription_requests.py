@@ -20,7 +20,9 @@ from bursar.db import Database
 from bursar.db.connections import Connection
 from bursar.providers.port import Provider
 
-CHANGED = "select subscription_id from subscription_changes where customer_id = $1 and reference = $2"
+CHANGED = (
+    "select subscription_id from subscription_changes where customer_id = $1 and reference = $2"
+)
 
 
 async def get_shown(conn: Connection, customer_id: int, row_id: int | None) -> Subscription:
@@ -55,7 +57,7 @@ async def get_changed(conn: Connection, customer_id: int, reference: str) -> Sub
     return await rows.get(conn, customer_id, row_id)
 
 
-async def go_on(
+async def request(
     db: Database,
     providers: Mapping[str, Provider],
     wanted: Wanted,
@@ -64,22 +66,31 @@ async def go_on(
     key: idempotency.Key | None = None,
     resume: str | None = None,
 ) -> Subscription:
-    """Take back an end that is to come, end a pause, or both; raises as a change does.
+    """Have a subscription changed; `resume` takes back an end that is to come, ends a pause, or
+    both. Returns and raises what `subscription_changes.request` does.
 
-    The key is tied to the one that comes last. What is so already is answered without a call.
+    Of two changes the key is tied to the last. What is so already is answered without a call.
     """
+    if wanted.kind == "resume" and resume is None:
+        wanted = await _going_on(db, providers, wanted, clock)
+    return await subscription_changes.request(
+        db, providers, wanted, clock=clock, key=key, resume=resume
+    )
+
+
+async def _going_on(
+    db: Database, providers: Mapping[str, Provider], wanted: Wanted, clock: Clock
+) -> Wanted:
+    """What is left to do for going on; a pause is ended first when that is not all."""
     async with db.connection() as conn:
         row = await rows.get(conn, wanted.customer_id, wanted.subscription_id)
-    kind: subscription_changes.Kind = "resume"
-    if resume is None and row.status == "paused":
-        kind = "unpause"
-        if row.cancel_at is not None:
-            unpaused = replace(wanted, kind="unpause")
-            await subscription_changes.request(db, providers, unpaused, clock=clock)
-            kind = "resume"
-    return await subscription_changes.request(
-        db, providers, replace(wanted, kind=kind), clock=clock, key=key, resume=resume
-    )
+    if row.status != "paused":
+        return wanted
+    unpause = replace(wanted, kind="unpause")
+    if row.cancel_at is None:
+        return unpause
+    await subscription_changes.request(db, providers, unpause, clock=clock)
+    return wanted
 
 
 async def _live(conn: Connection, customer_id: int) -> list[Subscription]:

@@ -38,10 +38,12 @@ def create(call: Call) -> dict[str, Any]:
     _set(customer, params)
     records.insert(call.tx, customer)
     method_id = params.text("payment_method")
+    attached: dict[str, str] = {}
     if method_id is not None:
         method = methods.usable(call.tx, method_id)
         methods.attach_to(call.tx, method, customer["id"])
-    _set_default_method(call, customer)
+        attached[method_id] = method["id"]
+    _set_default_method(call, customer, attached)
     card = sources.take(call.tx, customer["id"], params) if params.given("source") else None
     if card is not None:
         customer["default_source"] = card["id"]
@@ -126,7 +128,12 @@ def _email(params: Params) -> str | None:
     return email
 
 
-def _set_default_method(call: Call, customer: dict[str, Any]) -> None:
+def _set_default_method(
+    call: Call, customer: dict[str, Any], attached: dict[str, str] | None = None
+) -> None:
+    """Set the customer's settings of invoices; `attached` says what a name of a test card, which
+    the same call has attached, stands for.
+    """
     given = call.params.table("invoice_settings")
     if given is None:
         return
@@ -139,7 +146,10 @@ def _set_default_method(call: Call, customer: dict[str, Any]) -> None:
             {"name": row.need_text("name"), "value": row.need_text("value")} for row in rows
         ] or None
     if "default_payment_method" in given:
-        settings["default_payment_method"] = _owned_method(call, given, customer["id"])
+        named = given.text("default_payment_method") or ""
+        settings["default_payment_method"] = (attached or {}).get(named) or _owned_method(
+            call, given, customer["id"]
+        )
     customer["invoice_settings"] = settings
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from api_server import Person, Server, assert_problem
 from bursar.access import audit_log
-from bursar.billing import customers
+from bursar.billing import customers, entitlements
+from bursar.billing.entitlements import Grant, Source
+from bursar.billing.rights import Right
 from bursar.clock import SystemClock
 from bursar.db import Database
 from worlds import eventually
@@ -118,7 +120,35 @@ async def test_a_limit_is_used_up_and_refused_then(
     problem = assert_problem(await consume(client, ada, "exports", 2), 409, "limit_reached")
     assert "1 of 3" in problem["detail"]
     [listed] = (await client.get(LIST, headers=ada.headers)).json()["data"]
-    assert listed == {name: found[name] for name in listed}
+    assert listed == {name: found[name] for name in listed if name != "ends_at"} | {"ends_at": None}
+
+
+async def test_the_list_says_until_when_over_all_that_gives_it(
+    client: httpx.AsyncClient, db: Database, ada: Person, admin: Person
+) -> None:
+    now = SystemClock().now().replace(microsecond=0)
+    week, month = now + timedelta(days=7), now + timedelta(days=30)
+    given = await give(
+        client, admin, {"feature": "exports", "amount": 10, "ends_at": week.isoformat()}
+    )
+    await give(client, admin, {"feature": "history"})
+
+    async def ends() -> dict[str, Any]:
+        rows = (await client.get(LIST, headers=ada.headers)).json()["data"]
+        return {row["feature"]: row["ends_at"] for row in rows}
+
+    assert await ends() == {"exports": f"{week:%Y-%m-%dT%H:%M:%SZ}", "history": None}
+    customer_id = given["customer_id"]
+    # Less of it for longer is not what the customer has now; as much of it from then on is.
+    for source, amount, begins in (("less", 5, now), ("next", 10, week), ("apart", 10, month)):
+        right = Right("exports", amount)
+        wanted = Grant(
+            Source(customer_id, "plan", source), right, begins, begins + timedelta(days=3)
+        )
+        async with db.transaction() as conn:
+            await entitlements.grant(conn, [wanted], at=now)
+    after = week + timedelta(days=3)
+    assert (await ends())["exports"] == f"{after:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def test_fifty_at_once_use_up_the_last_ten(

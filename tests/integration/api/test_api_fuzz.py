@@ -117,6 +117,7 @@ def buy(server: Server, sandbox: Sandbox, key: str) -> dict[str, str]:
         "dispute_id": "1",
         "endpoint_id": "1",
         "message_id": "1",
+        "subscription_id": subscribed,
         "payment_intent_id": state["payment"]["payment_intent_id"],
     }
 

@@ -26,7 +26,9 @@ GOOD = "pm_card_visa"
 @pytest.fixture
 async def shop(sandbox: Sandbox, database_url: str, tmp_path: Path) -> AsyncIterator[Subscribers]:
     async with selling(sandbox, database_url, tmp_path, CATALOG) as world:
-        yield Subscribers(world)
+        here = Subscribers(world)
+        await here.begin()
+        yield here
 
 
 async def opened_cases(shop: Subscribers) -> list[str]:
@@ -50,8 +52,8 @@ async def refund(shop: Subscribers, payment: Payment, amount: int | None = None)
 
 
 async def use(shop: Subscribers, customer_id: int, amount: int) -> None:
-    from bursar.ledger import entries  # noqa: PLC0415
-    from bursar.ledger.entries import Cause, Posting  # noqa: PLC0415
+    from bursar.ledger import entries
+    from bursar.ledger.entries import Cause, Posting
 
     posting = Posting(
         customer_id=customer_id,
@@ -114,8 +116,9 @@ async def test_trial_without_card_brings_trial_credits_and_then_ends(shop: Subsc
 async def finish_free(shop: Subscribers, payment: Payment) -> None:
     """Finish a checkout that asks for no card."""
     async with shop.world.http() as http:
-        answer = await http.post(f"/v1/payment_pages/{payment.session_id}/confirm")
-    assert answer.status_code == 200, answer.text
+        form = {"email": "ada@example.com", "name": "Ada", "country": "US", "postal_code": "10001"}
+        answer = await http.post(str(payment.session_url), data=form)
+    assert answer.status_code == 303, answer.text
     await shop.hear()
 
 
@@ -365,6 +368,7 @@ async def duplicated(shop: Subscribers) -> Payment:
     payment = await shop.subscribe("ada", "basic")
     row = await shop.subscription(payment.customer_id)
     theirs = shop.world.stripe.v1.subscriptions.retrieve(row.subscription_id)
+    await shop.use_card(payment.customer_id, GOOD)
     wanted: Any = {"customer": str(theirs.customer), "items": [{"price": row.price_id}]}
     await shop.advance(minutes=5)
     shop.world.stripe.v1.subscriptions.create(wanted)
@@ -422,5 +426,3 @@ async def test_lost_messages_are_made_good_by_asking(shop: Subscribers) -> None:
     await shop.advance(days=33)
     assert [i.status for i in await shop.invoices(payment.customer_id)] == ["paid", "paid"]
     assert await shop.balance(payment.customer_id) == 20
-
-

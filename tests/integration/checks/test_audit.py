@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import orjson
@@ -11,12 +11,15 @@ import pytest
 from bursar.billing import payments
 from bursar.billing.payments import Intent
 from bursar.billing.settle import settle
+from bursar.billing.strangers import Owner
 from bursar.checks.audit import INVARIANTS, audit
 from bursar.db import Database
+from bursar.db.connections import Connection
 from bursar.ledger import entries
 from bursar.ledger.entries import Cause, GiveBack, Posting
 from bursar.messages import inbox
 from bursar.providers.port import Line, PaymentFacts, Received, Totals
+from bursar.providers.recurring import InvoiceFact, InvoiceLine, SubscribedItem, SubscriptionFact
 from people import make_user
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -62,9 +65,107 @@ FAULTS = {
     "holds_close_once": "insert into holds (customer_id, id, unit, amount, state, expires_at,"
     " created_at, closed_at) select customer_id, id, unit, 5, 'released', now(), now(), now()"
     " from ledger_postings where type = 'usage' and amount < 0",
+    "allowances_come_once": "update ledger_postings set amount = amount + 1"
+    " where type = 'subscription'",
+    "allowances_were_paid_for": "update invoices set status = 'open'",
+    "paid_invoices_are_payments": "update invoices set paid_minor = 1",
+    "one_subscription_of_a_group": "insert into subscriptions select (s).* from (select"
+    ' jsonb_populate_record(s, \'{"id": 77, "subscription_id": "sub_2"}\') as s'
+    " from subscriptions s) x",
+    "features_end_with_the_subscription": "update subscriptions set status = 'canceled',"
+    " ended_at = now()",
+    "changes_are_followed": "insert into subscription_changes (customer_id, subscription_id, kind,"
+    " reference, requested_by, created_at) select customer_id, id, 'cancel', gen_random_uuid(),"
+    " 'ada', now() from subscriptions",
     "vouchers_fit": "insert into vouchers (code, unit, credits, uses, created_at)"
     " values ('SPRING', 'credit', 5, 1, now())",
 }
+
+
+async def subscribe(conn: Connection, customer_id: int) -> None:
+    """A plan with an allowance and a feature, paid for a month."""
+    unit = (
+        "insert into catalog_units (unit, name) values ('credit', 'Credits') on conflict do nothing"
+    )
+    await conn.execute(unit)
+    details = {"rights": [{"feature": "history", "amount": None, "per": None}], "group": "main"}
+    await conn.execute(
+        "insert into catalog_items (kind, key, name, unit, credits, details)"
+        " values ('plan', 'basic', 'Basic', 'credit', 20, $1::jsonb)",
+        orjson.dumps(details).decode(),
+    )
+    await conn.execute(
+        "insert into catalog_prices (reference, provider, kind, key, currency, amount_minor,"
+        " recurring, lookup_key, provider_product_id, provider_price_id, active, created_at)"
+        " values (gen_random_uuid(), 'stripe', 'plan', 'basic', 'usd', 1500, 'month', 'basic',"
+        " 'prod_1', 'price_basic', true, now())"
+    )
+    ends = NOW + timedelta(days=30)
+    item = SubscribedItem(
+        item_id="si_1",
+        price_id="price_basic",
+        quantity=1,
+        amount_minor=1500,
+        currency="usd",
+        interval="month",
+        interval_count=1,
+        period_start=NOW,
+        period_end=ends,
+    )
+    line = InvoiceLine(
+        price_id="price_basic",
+        quantity=1,
+        amount_minor=1500,
+        discount_minor=0,
+        period_start=NOW,
+        period_end=ends,
+        proration=False,
+    )
+    invoice = InvoiceFact(
+        invoice_id="in_1",
+        number="1",
+        reason="create",
+        status="paid",
+        currency="usd",
+        subtotal_minor=1500,
+        discount_minor=0,
+        tax_added_minor=0,
+        total_minor=1500,
+        due_minor=1500,
+        paid_minor=1500,
+        lines=(line,),
+        attempts=1,
+        next_attempt_at=None,
+        created_at=NOW,
+        finalized_at=NOW,
+        paid_at=NOW,
+        ended_at=None,
+        payment_intent_id="pi_sub",
+        charge_id="ch_sub",
+        failure=None,
+    )
+    fact = SubscriptionFact(
+        provider="stripe",
+        subscription_id="sub_1",
+        reference=None,
+        provider_customer_id=None,
+        email=None,
+        status="active",
+        raw_status="active",
+        items=(item,),
+        currency="usd",
+        created_at=NOW,
+        trial_start=None,
+        trial_end=None,
+        cancel_at=None,
+        cancel_at_period_end=False,
+        canceled_at=None,
+        ended_at=None,
+        resumes_at=None,
+        invoices=(invoice,),
+        read=1,
+    )
+    await settle(conn, [fact], at=NOW, fetched=True, owner=Owner(customer_id, "ada"))
 
 
 async def keep_sound_books(db: Database) -> None:
@@ -128,6 +229,7 @@ async def keep_sound_books(db: Database) -> None:
             cause=Cause("test", "use", "give_back"),
         )
         await entries.give_back(conn, [returned], at=NOW)
+        await subscribe(conn, user.customer_id)
         await inbox.receive(conn, [event], at=NOW)
 
 

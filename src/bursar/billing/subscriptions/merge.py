@@ -82,11 +82,12 @@ async def merge(
         terms = await catalog_plans.list_terms(conn, fact.provider, _prices(fact))
         row = await _put(conn, fact, before, whose, terms, at=at)
         earlier = {i.invoice_id: i for i in await rows.list_invoices(conn, row)}
+        unit = terms[row.price_id].unit if row.price_id in terms else None
         news = [told for told in fact.invoices if _is_news(told, earlier.get(told.invoice_id))]
         for invoice in news:
             await rows.put_invoice(conn, row, invoice, number=fact.read)
         merged.facts.extend(
-            await _bill(conn, replace(fact, invoices=tuple(news)), row, earlier, at=at)
+            await _bill(conn, replace(fact, invoices=tuple(news)), row, earlier, unit=unit, at=at)
         )
         invoices = await rows.list_invoices(conn, row)
         terms |= await catalog_plans.list_terms(conn, fact.provider, _lines(invoices))
@@ -195,6 +196,7 @@ async def _bill(
     row: Subscription,
     earlier: dict[str, Invoice],
     *,
+    unit: str | None,
     at: datetime,
 ) -> list[PaymentFacts]:
     """See to the payments of these invoices, and say what they tell of them."""
@@ -204,7 +206,7 @@ async def _bill(
         invoice = stored[told.invoice_id]
         if told.status == "draft" or invoice.read_number > fact.read:
             continue
-        payment = await _payment(conn, row, invoice, at=at)
+        payment = await _payment(conn, row, invoice, unit=unit, at=at)
         if payment is None:
             continue
         if invoice.payment_id is None:
@@ -216,7 +218,7 @@ async def _bill(
 
 
 async def _payment(
-    conn: Connection, row: Subscription, invoice: Invoice, *, at: datetime
+    conn: Connection, row: Subscription, invoice: Invoice, *, unit: str | None, at: datetime
 ) -> Payment | None:
     """The payment that is an invoice's money: the checkout's for the first, else one of its own.
 
@@ -239,7 +241,7 @@ async def _payment(
         kind="invoice",
         amount_minor=invoice.due_minor,
         currency=invoice.currency,
-        unit=None,
+        unit=unit,
         credits=0,
         snapshot={
             "name": _name(invoice),

@@ -109,22 +109,35 @@ INVARIANTS = (
     Invariant(
         "refunds_take_credits_back",
         "What went back of a payment, by refund or lost dispute, took its share of the credits it "
-        "brought, rounded up.",
+        "brought, rounded up, but for what of a plan's ended unused.",
         """
-        select customer_id, payment_id, given, taken, refunded_minor, lost, captured_minor from (
+        select * from (
+            select x.*, case when captured_minor = 0 then 0
+                else least(given, ceil(given * least(refunded_minor + lost, captured_minor)
+                    / captured_minor)) end as due
+            from (
             select p.customer_id, p.id as payment_id, p.refunded_minor, p.captured_minor,
-                coalesce(sum(l.amount) filter (where l.type = 'purchase'), 0) as given,
+                coalesce(sum(l.amount) filter (where l.type in ('purchase', 'subscription')),
+                    0) as given,
                 coalesce(-sum(l.amount) filter (where l.type = 'refund'), 0) as taken,
                 (select coalesce(sum(r.amount_minor), 0) from reversals r
                     where r.customer_id = p.customer_id and r.payment_id = p.id
-                        and r.kind = 'dispute' and r.state = 'settled' and not r.inquiry) as lost
+                        and r.kind = 'dispute' and r.state = 'settled' and not r.inquiry) as lost,
+                (select coalesce(-sum(e.amount), 0) from ledger_entries e
+                    join ledger_postings y on y.customer_id = e.customer_id and y.id = e.posting_id
+                    where e.customer_id = p.customer_id and y.type = 'expiry' and e.account_id in (
+                        select f.account_id from ledger_entries f
+                        join ledger_postings g on g.customer_id = f.customer_id
+                            and g.id = f.posting_id
+                        join ledger_accounts a on a.id = f.account_id
+                        where g.customer_id = p.customer_id and g.payment_id = p.id
+                            and g.type = 'subscription' and a.pool = 'plan')) as ended
             from payments p
             left join ledger_postings l on l.customer_id = p.customer_id and l.payment_id = p.id
             group by p.customer_id, p.id
-        ) x
-        where taken <> case when captured_minor = 0 then 0
-            else least(given, ceil(given * least(refunded_minor + lost, captured_minor)
-                / captured_minor)) end
+            ) x
+        ) y
+        where taken > due or taken < least(due, given - ended)
         """,
     ),
     Invariant(

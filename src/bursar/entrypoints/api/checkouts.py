@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-import orjson
 import structlog
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bursar import errors
-from bursar.access import idempotency, limits
+from bursar.access import limits
 from bursar.access.idempotency import Key
 from bursar.billing import checkouts, payments, reversals
 from bursar.billing.orders import Order
@@ -27,7 +26,7 @@ from bursar.entrypoints.api.answers import (
 )
 from bursar.entrypoints.api.bodies import body_of
 from bursar.entrypoints.api.callers import Caller, idempotency_key, managing_caller
-from bursar.entrypoints.api.once import once
+from bursar.entrypoints.api.once import claim_of, once
 from bursar.entrypoints.api.openapi import described
 from bursar.entrypoints.api.requests import CheckoutRequest
 from bursar.entrypoints.api.state import api_of
@@ -58,6 +57,14 @@ async def open_checkout(
     body: Annotated[CheckoutRequest, Depends(body_of(CheckoutRequest))],
 ) -> Response:
     """Open a hosted checkout; the buyer pays at `url`."""
+    route = f"POST /api/{provider}/checkout-session"
+    return await open_for(request, provider, caller, body, claim_of(caller, route, key, body))
+
+
+async def open_for(
+    request: Request, provider: str, caller: Caller, body: CheckoutRequest, key: Key | None
+) -> Response:
+    """Open a checkout for a caller; under a client's key once."""
     wiring = api_of(request).wiring
     adapter = wiring.provider(provider)
     order = _order(request, wiring, caller, body)
@@ -65,12 +72,7 @@ async def open_checkout(
         await _count(wiring, caller)
         payment = await checkouts.open(wiring.db, adapter, order, clock=wiring.clock)
         return answer(_opened(payment))
-    route = f"POST /api/{provider}/checkout-session"
-    # The customer is part of the scope, as it is for credits: a service acts for many.
-    scope = f"{caller.actor.principal} for {caller.customer_id}"
-    said = orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)
-    claimed = Key(scope, route, key, idempotency.hash_request(said))
-    return await _open_once(wiring, adapter, order, caller, claimed)
+    return await _open_once(wiring, adapter, order, caller, key)
 
 
 async def _open_once(
@@ -100,14 +102,14 @@ async def _count(wiring: Wiring, caller: Caller) -> None:
 
 def _order(request: Request, wiring: Wiring, caller: Caller, body: CheckoutRequest) -> Order:
     settings = wiring.settings
-    if body.plan is not None:
-        raise errors.UnknownItem("There is no such plan on sale.")
     return Order(
         customer_id=caller.customer_id,
         user=caller.user,
         success_url=redirects.success_url(settings, body.success_url),
         cancel_url=redirects.cancel_url(settings, body.cancel_url),
         package=body.package,
+        plan=body.plan,
+        interval=body.interval,
         price_id=body.price_id,
         amount_minor=body.amount,
         currency=body.currency,

@@ -7,7 +7,7 @@ the stored answer of a key either, which is why a replay asks the provider for t
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import orjson
 import structlog
@@ -64,6 +64,16 @@ class IntentRequest(Sent):
     currency: Currency | None = None
     description: Description | None = None
     metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_coupon(cls, said: Any) -> Any:
+        if isinstance(said, dict) and "coupon" in said:
+            raise PydanticCustomError(
+                "coupon_not_taken",
+                "A card form takes no coupon; a checkout session of a package does",
+            )
+        return said
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import orjson
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from bursar import errors
@@ -16,9 +18,22 @@ from bursar.access import idempotency
 from bursar.access.idempotency import Key, Replay, Resumed
 from bursar.db import Connection, Database
 from bursar.entrypoints.api.answers import Answer, answer
+from bursar.entrypoints.api.callers import Caller
 
 # With these the outcome is open, and the same intent is asked about again under the same key.
 OPEN_OUTCOMES = (errors.ProviderUnavailable, errors.ProviderUnknown, errors.Unavailable)
+
+
+def claim_of(caller: Caller, route: str, key: str | None, *said: BaseModel) -> Key | None:
+    """A caller's Idempotency-Key for what was `said` to a route; None when none was sent.
+
+    The customer is part of the scope: a service acts for many.
+    """
+    if key is None:
+        return None
+    parts = [orjson.dumps(one.model_dump(), option=orjson.OPT_SORT_KEYS) for one in said]
+    scope = f"{caller.actor.principal} for {caller.customer_id}"
+    return Key(scope, route, key, idempotency.hash_request(*parts))
 
 
 async def once(db: Database, key: Key, work: Callable[[str | None], Awaitable[Answer]]) -> Response:

@@ -126,6 +126,8 @@ PROBLEM: dict[str, Any] = {
         "detail": {"type": "string"},
         "code": {"type": "string"},
         "request_id": {"type": "string"},
+        "subscription_id": {"type": "integer", "description": "The one that is in the way."},
+        "pricing_url": {"type": "string", "description": "Where something is bought first."},
         "errors": {
             "type": "array",
             "items": {

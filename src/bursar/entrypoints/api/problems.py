@@ -24,6 +24,8 @@ log = structlog.get_logger("bursar.api")
 
 MEDIA_TYPE = "application/problem+json"
 DOCS = "/docs/errors"
+SHOWN = ("subscription_id", "pricing_url")
+"""What some refusals say besides: the thing in the way, or where to go instead."""
 RETRY_SECONDS = 2
 """What `Retry-After` says where the end of a trouble is not known."""
 
@@ -105,6 +107,7 @@ def problem(
     detail: str,
     *,
     by_field: Sequence[Mapping[str, str]] = (),
+    more: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A refusal as the client gets it."""
@@ -117,6 +120,7 @@ def problem(
         "detail": detail,
         "code": code,
         "request_id": request_id_of(scope),
+        **(more or {}),
     }
     if by_field:
         body["errors"] = [dict(entry) for entry in by_field]
@@ -169,6 +173,7 @@ def failed(scope: Scope, error: errors.Error) -> Response:
         title_of(type(error)),
         detail,
         by_field=by_field,
+        more={name: error.fields[name] for name in SHOWN if name in error.fields},
         headers=headers,
     )
 

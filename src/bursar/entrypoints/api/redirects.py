@@ -11,6 +11,7 @@ from bursar.config import Settings, origin_of
 PLACEHOLDER = "{CHECKOUT_SESSION_ID}"
 SUCCESS_PATH = f"/checkout/success?session_id={PLACEHOLDER}"
 CANCEL_PATH = "/pricing"
+ACCOUNT_PATH = "/account"
 
 # Browsers read backslashes as slashes and drop tabs and line breaks, so none may be there.
 PLAIN = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,2048}")
@@ -48,3 +49,15 @@ def cancel_url(settings: Settings, asked: str | None) -> str:
     if asked is None:
         return settings.shop_url + CANCEL_PATH
     return check(settings, "cancel_url", asked)
+
+
+def return_url(settings: Settings, asked: str | None) -> str:
+    """The address after a visit of the portal. Raises errors.RedirectNotAllowed."""
+    if asked is None:
+        return settings.shop_url + ACCOUNT_PATH
+    return check(settings, "return_url", asked)
+
+
+def pricing_url(settings: Settings) -> str:
+    """Where buying begins."""
+    return settings.shop_url + CANCEL_PATH

@@ -49,6 +49,7 @@ UserId = Annotated[Line, Field(min_length=1, max_length=128)]
 Currency = Annotated[
     str, Field(pattern="^[a-z]{3}$", description="Lower-case ISO code, such as usd.")
 ]
+PlanInterval = Literal["month", "year"]
 UnitName = Annotated[
     str,
     Field(pattern="^[a-z][a-z0-9_-]{0,39}$", description="By default the unit that has a rate."),
@@ -98,7 +99,12 @@ class CheckoutRequest(Sent):
     """What to buy: exactly one of `package`, `plan`, `price_id` and `amount`."""
 
     package: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    plan: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    plan: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="A plan to subscribe to."
+    )
+    interval: PlanInterval | None = Field(
+        None, description="How often the plan renews; by the month."
+    )
     price_id: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None, description="A provider's price id; it must be in the catalogue."
     )
@@ -127,6 +133,10 @@ class CheckoutRequest(Sent):
             raise PydanticCustomError("currency_missing", "An amount needs its currency")
         if self.amount is not None and self.quantity != 1:
             raise PydanticCustomError("quantity_invalid", "An amount is bought once")
+        if self.interval is not None and self.plan is None:
+            raise PydanticCustomError("plan_missing", "An interval is of a plan")
+        if self.capture_method is not None and self.plan is not None:
+            raise PydanticCustomError("capture_invalid", "A plan is not captured by hand")
         return self
 
 

@@ -16,7 +16,16 @@ from bursar.access import keys
 from bursar.billing import catalog, entitlements, payments, plan_terms, reversals, vouchers
 from bursar.clock import SystemClock
 from bursar.db import Connection
-from bursar.entrypoints.web import codes, keyring, pages, plan_lines, statements, teams, visitors
+from bursar.entrypoints.web import (
+    codes,
+    keyring,
+    pages,
+    plan_lines,
+    statements,
+    subscriptions,
+    teams,
+    visitors,
+)
 from bursar.entrypoints.web.codes import TypedCode
 from bursar.entrypoints.web.keyring import TypedName
 from bursar.entrypoints.web.pages import Site
@@ -55,13 +64,22 @@ async def page(
             conn, visitor.user.id, _cursor(request, "joined"), at=site.wiring.clock.now()
         ),
         **await _plans(site, conn, visitor.user.customer_id),
+        **await subscriptions.section(site, request, conn, visitor),
         **await _keys(request, conn, visitor.user.id),
         "typed": typed,
         "code": code,
         "code_length_max": codes.CODE_LENGTH_MAX,
         "gain": await _gain(site, request, conn, visitor.user.id),
     }
-    return pages.render(site, request, "account.html", values, visitor=visitor, status=status)
+    return pages.render(
+        site,
+        request,
+        "account.html",
+        values,
+        visitor=visitor,
+        status=status,
+        ways_out=subscriptions.ways_out(site),
+    )
 
 
 async def _money(

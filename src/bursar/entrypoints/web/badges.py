@@ -54,6 +54,22 @@ KEY: dict[str, Badge] = {
     "revoked": Badge("Revoked", "idle", "dash"),
     "expired": Badge("Expired", "idle", "clock"),
 }
+SUBSCRIPTION: dict[str, Badge] = {
+    "incomplete": Badge("Not finished", "idle", "clock"),
+    "trialing": Badge("Trial", "note", "clock"),
+    "active": Badge("Active", "good", "check"),
+    "past_due": Badge("Payment failed", "bad", "alert"),
+    "unpaid": Badge("Unpaid", "bad", "cross"),
+    "paused": Badge("Paused", "idle", "pause"),
+    "canceled": Badge("Ended", "idle", "dash"),
+}
+INVOICE: dict[str, Badge] = {
+    "draft": Badge("In preparation", "idle", "clock"),
+    "open": Badge("Due", "wait", "clock"),
+    "paid": Badge("Paid", "good", "check"),
+    "void": Badge("Void", "idle", "dash"),
+    "uncollectible": Badge("Unpaid", "bad", "cross"),
+}
 
 
 def payment_badge(status: str, *, mismatch: bool = False) -> Badge:
@@ -75,6 +91,22 @@ def order_badge(status: str, *, deciding: bool) -> Badge:
 def reversal_badge(kind: str, state: str) -> Badge:
     """The badge of a refund or a dispute."""
     return _badge(kind, DISPUTE if kind == "dispute" else REFUND, state)
+
+
+def subscription_badge(status: str, *, trial_until: str = "", ends: str = "") -> Badge:
+    """The badge of a subscription; `trial_until` and `ends` are days in words, if there are any."""
+    if ends and status in ("trialing", "active"):
+        return Badge(f"Ends {ends}", "wait", "clock")
+    if trial_until and status == "trialing":
+        return Badge(f"Trial until {trial_until}", "note", "clock")
+    return _badge("subscription", SUBSCRIPTION, status)
+
+
+def invoice_badge(status: str, *, failed: bool) -> Badge:
+    """The badge of an invoice; `failed` when an attempt to take its money was refused."""
+    if failed and status == "open":
+        return SUBSCRIPTION["past_due"]
+    return _badge("invoice", INVOICE, status)
 
 
 def _badge(kind: str, badges: dict[str, Badge], status: str) -> Badge:

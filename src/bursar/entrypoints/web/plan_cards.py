@@ -7,7 +7,7 @@ nobody subscribe: that is asked again when the order is placed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 from urllib.parse import urlencode
@@ -46,6 +46,8 @@ class Card:
     currency: str
     terms: str
     """When it is charged, and that it renews."""
+    leads: bool = False
+    """Whether its button is the strongest of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,20 @@ def groups(plans: Sequence[Plan], units: Mapping[str, Unit], shown: Shown) -> li
         if plan.prices:
             name = f"{plan.group}-extras" if plan.terms.addon else plan.group
             found.setdefault(name, []).append(plan)
-    return [_group(name, of_group, units, shown) for name, of_group in found.items()]
+    made = [_group(name, of_group, units, shown) for name, of_group in found.items()]
+    first = _first(made)
+    return [
+        replace(group, cards=tuple(replace(card, leads=card is first) for card in group.cards))
+        for group in made
+    ]
+
+
+def _first(made: Sequence[Group]) -> Card | None:
+    """The card whose button is the strongest: of an order that was left, else one in the middle."""
+    cards = [card for group in made for card in group.cards if card.way == "subscribe"]
+    kept = next((card for card in cards if card.mark), None)
+    row = [card for card in made[0].cards if card.way == "subscribe"] if made else []
+    return kept or (row[min(1, len(row) - 1)] if row else None)
 
 
 def switches(plans: Sequence[Plan], shown: Shown) -> list[Switch]:

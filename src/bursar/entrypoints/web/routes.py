@@ -24,6 +24,7 @@ from bursar.entrypoints.web import (
     checkout,
     forms,
     pages,
+    portal,
     pricing,
     problems,
     sign_in,
@@ -35,6 +36,7 @@ from bursar.entrypoints.web.pages import Site
 from bursar.wiring import Wiring
 
 View = Callable[[Site, Request], Awaitable[Response]]
+PLAN = "/account/plan/{subscription_id}"
 
 # Programs ask here; a browser that comes by gets their answer, not a page.
 PROGRAMS = ("/api/", "/user/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
@@ -57,6 +59,8 @@ def routes(wiring: Wiring) -> list[BaseRoute]:
             ("GET", "/pricing", pricing.show),
             ("POST", "/pricing/buy", pricing.buy),
             ("GET", "/pricing/buy", _to_prices),
+            ("POST", "/pricing/subscribe", subscribing.subscribe),
+            ("GET", "/pricing/subscribe", _to_prices),
             ("GET", "/checkout", checkout.show),
             ("GET", "/checkout/form", checkout.show_fragment),
             ("POST", "/checkout/intent", checkout.open_intent),
@@ -70,6 +74,17 @@ def routes(wiring: Wiring) -> list[BaseRoute]:
             ("POST", "/account/keys/{key_id}/revoke", api_keys.revoke),
             ("GET", "/account/voucher", vouchers.to_form),
             ("POST", "/account/voucher", vouchers.redeem),
+            ("POST", "/api/{provider:provider}/portal", portal.leave),
+            ("GET", f"{PLAN}/change", plan_change.show),
+            ("POST", f"{PLAN}/change", plan_change.confirm),
+            ("GET", f"{PLAN}/cancel", subscriptions.confirm_cancel),
+            ("POST", f"{PLAN}/cancel", subscriptions.cancel),
+            ("GET", f"{PLAN}/resume", subscriptions.to_account),
+            ("POST", f"{PLAN}/resume", subscriptions.resume),
+            ("GET", f"{PLAN}/pause", subscriptions.to_account),
+            ("POST", f"{PLAN}/pause", subscriptions.pause),
+            ("GET", "/account/portal", subscriptions.to_account),
+            ("POST", "/account/portal", subscriptions.portal),
             ("GET", "/team/join", teams.show),
             ("POST", "/team/join", teams.join),
             ("GET", "/admin", admin.home),

@@ -47,12 +47,19 @@ async def show(request: Request) -> Response:
         _locate(tx, session_id)
         order, today = order_at(tx, session_id), time.gmtime(tx.now)
         problem = authentication.problem_of(tx, session_id) if back else None
+        # The order's tax is that of a place that is known: the form begins with the same.
+        place = (tx.private(session_id).get("location") if order else None) or {}
     if order is None or order.status != "open":
         return closed_page(order)
     if problem is not None:
         return _back_from_bank(order, today, *problem)
     saved = [card.id for card in order.asks.saved]
-    entered = Entered(email=order.email, method=(*saved, *order.methods)[0])
+    entered = Entered(
+        email=order.email,
+        method=(*saved, *order.methods)[0],
+        country=place.get("country") or "US",
+        postal_code=place.get("postal_code") or "",
+    )
     card = drawer.find_card(request.query_params.get("card", ""))
     account = drawer.find_account(request.query_params.get("card", ""))
     if card is not None:

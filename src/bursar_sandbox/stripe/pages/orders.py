@@ -99,11 +99,14 @@ def order_of(
     subtotal = int(session.get("amount_subtotal") or 0)
     always = renewal is not None and session.get("payment_method_collection") == "always"
     with_card = bool(total or asks.saves_only or always)
+    plan = None
+    if renewal is not None:
+        plan = plan_of(renewal, currency, pays_now=total > 0, with_card=with_card)
     return Order(
         session_id=str(session["id"]),
         status=str(session.get("status") or "open"),
         shop=shop_of(session),
-        lines=_lines(session, currency),
+        lines=_lines(session, currency, plan.trial if plan else ""),
         subtotal=format_amount(subtotal, currency),
         discount=format_amount(-discount, currency) if discount else "",
         discount_name=discount_name,
@@ -122,9 +125,7 @@ def order_of(
         keeps_card=keeps_card,
         makes_customer=session.get("customer_creation") == "always"
         or (keeps_card and session.get("customer_creation") is not None),
-        plan=plan_of(renewal, currency, pays_now=total > 0, with_card=with_card)
-        if renewal is not None
-        else None,
+        plan=plan,
         success_url=_way_out(session, "success_url"),
         cancel_url=_way_out(session, "cancel_url"),
         asks=asks,
@@ -138,18 +139,21 @@ def _methods(session: dict[str, Any], currency: str) -> tuple[str, ...]:
     return ("card", *found) if "card" in kinds or not found else tuple(found)
 
 
-def _lines(session: dict[str, Any], currency: str) -> tuple[Line, ...]:
-    return tuple(_line(item, currency) for item in session.get("line_items") or ())
+def _lines(session: dict[str, Any], currency: str, trial: str) -> tuple[Line, ...]:
+    return tuple(_line(item, currency, trial) for item in session.get("line_items") or ())
 
 
-def _line(item: dict[str, Any], currency: str) -> Line:
+def _line(item: dict[str, Any], currency: str, trial: str) -> Line:
     quantity = 1 if item.get("quantity") is None else int(item["quantity"])
     subtotal = int(item.get("amount_subtotal") or 0)
     unit = (item.get("price") or {}).get("unit_amount")
     each = f" × {format_amount(int(unit), currency)}" if unit is not None else ""
+    detail = f"{quantity:,}{each}" if quantity != 1 else ""
+    if trial and (item.get("price") or {}).get("recurring"):
+        detail = f"{detail}, {trial}" if detail else trial
     return Line(
         name=str(item.get("description") or "Item"),
-        detail=f"{quantity:,}{each}" if quantity != 1 else "",
+        detail=detail,
         amount=format_amount(subtotal, currency),
         change=_change(item),
     )

@@ -61,4 +61,4 @@ def _price(renewal: Renewal, currency: str) -> str:
     if renewal.reduced_months is None:
         return reduced
     months = count_of(renewal.reduced_months, "month")
-    return f"{reduced} while the discount lasts ({months}) and {full} after it"
+    return f"{reduced} in the first {months} and {full} after that"

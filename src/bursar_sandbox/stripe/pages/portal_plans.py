@@ -87,7 +87,12 @@ def choose(visit: Visit) -> Response:
         "quantity": item.get("quantity", 1),
         "least": min((one[0] for one in known), default=None),
         "most": max((one[1] for one in known), default=None),
-        "problem": visit.fields.get("problem") == "same",
+        "by_number": ", ".join(
+            dict.fromkeys(
+                one.name for one, bound in zip(offers, bounds, strict=True) if bound is not None
+            )
+        ),
+        "problem": visit.fields.get("problem", ""),
     }
     return portal.page(visit, "portal_change.html", values)
 
@@ -95,23 +100,30 @@ def choose(visit: Visit) -> Response:
 def show_quote(visit: Visit) -> Response:
     """GET …/plans/{plan}/change?price=…&quantity=…: what the change costs."""
     found = _plan(visit)
-    wanted = _wanted(visit, found)
+    wanted, item = _wanted(visit, found), found["items"]["data"][0]
     try:
         portal_acts.check_change(visit.tx, visit.portal, found, wanted)
     except NotAllowed:
         if portal.open_flow(visit) is not None or not portal_acts.may_change(visit.portal, found):
             raise
-        url = f"{visit.base}/plans/{found['id']}?problem=same&price={wanted.price_id}"
+        same = wanted == Wanted(item["price"]["id"], item.get("quantity", 1))
+        problem = "same" if same else "number"
+        url = f"{visit.base}/plans/{found['id']}?problem={problem}&price={wanted.price_id}"
         return RedirectResponse(url, status_code=303, headers={"cache-control": "no-store"})
     return _quote_page(visit, found, wanted)
 
 
 def _wanted(visit: Visit, found: dict[str, Any]) -> Wanted:
     item = found["items"]["data"][0]
-    quantity = visit.fields.get("quantity", "")
-    readable = quantity.isascii() and quantity.isdigit() and len(quantity) < 7
     price_id = "".join(c for c in visit.fields.get("price", "") if c.isalnum() or c in "_-")[:100]
-    return Wanted(price_id, int(quantity) if readable else item.get("quantity", 1))
+    offered = portal_acts.offers(visit.tx, visit.portal, found)
+    price = next((one for one in offered if one["id"] == price_id), None)
+    text = visit.fields.get("quantity", "")
+    counts = price is not None and portal_acts.quantities(visit.portal, price) is not None
+    if counts and text.isascii() and text.isdigit() and len(text) < 7:
+        return Wanted(price_id, int(text))
+    # What is not sold by number keeps the quantity that there is.
+    return Wanted(price_id, item.get("quantity", 1))
 
 
 def _quote_page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 from bursar.providers.mirrored import FoundPrice, PriceOrder, ProductOrder
@@ -18,6 +19,10 @@ class Catalog(calls.Caller):
             "description": order.description or "",
         }
         try:
+            theirs = await calls.call(self._client.v1.products.retrieve_async(order.product_id))
+            # An update that changes nothing would be an event all the same, for everybody.
+            if _says(theirs.to_dict(), fields):
+                return
             await calls.call(
                 self._client.v1.products.update_async(order.product_id, cast("Any", fields))
             )
@@ -68,3 +73,14 @@ class Catalog(calls.Caller):
         # One that is not there is off sale already (a sandbox was reset, say).
         with contextlib.suppress(calls.NoSuchObject):
             await calls.call(self._client.v1.prices.update_async(price_id, {"active": False}))
+
+
+def _says(theirs: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether a product says all of `fields` already; words of others in its metadata stay."""
+    kept = theirs.get("metadata") or {}
+    plain = {name: theirs.get(name) for name in ("name", "active")}
+    return (
+        plain == {name: fields[name] for name in plain}
+        and (theirs.get("description") or "") == fields["description"]
+        and all(kept.get(name) == value for name, value in fields["metadata"].items())
+    )

@@ -75,7 +75,12 @@ def _once(order: CheckoutOrder) -> dict[str, Any]:
         intent_data["capture_method"] = "manual"
     if order.receipt_email:
         intent_data["receipt_email"] = order.receipt_email
-    return {"mode": "payment", "payment_intent_data": intent_data}
+    return {
+        "mode": "payment",
+        "payment_intent_data": intent_data,
+        # The page asks whether to keep the card for the next time; unasked none is kept.
+        "saved_payment_method_options": {"payment_method_save": "enabled"},
+    }
 
 
 def _subscribe(order: CheckoutOrder, terms: SubscribeTerms) -> dict[str, Any]:
