@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -287,3 +288,26 @@ def test_a_form_on_another_site_does_nothing_here(shop: PlanShop) -> None:
     )
     assert answer.status_code == 403
     assert shop.subscription(subscription.id).cancel_at is None
+
+
+def test_a_person_on_a_test_clock_lives_in_its_time_on_every_page(shop: PlanShop) -> None:
+    begin = int(shop.sell().created)
+    clock = shop.v1.test_helpers.test_clocks.create({"frozen_time": begin - 100 * DAY})
+    customer = shop.v1.customers.create({"email": "c@lock.example", "test_clock": clock.id}).id
+    subscription = shop.subscribed(customer=customer)
+    assert subscription.start_date == begin - 100 * DAY
+    portal = shop.portal(customer)
+    ends = subscription["items"].data[0].current_period_end
+    assert f"Next charge $15.00 on {day_of(ends)}" in text_of(portal.get())
+    clocks = shop.v1.test_helpers.test_clocks
+    clocks.advance(clock.id, {"frozen_time": ends + 2 * 3600})
+    while clocks.retrieve(clock.id).status == "advancing":
+        time.sleep(0.05)
+    # The address of the portal ends by the sandbox's own clock, which has not gone on.
+    page = portal.get()
+    assert page.status_code == 200
+    later = shop.subscription(subscription.id)["items"].data[0].current_period_end
+    assert f"Next charge $15.00 on {day_of(later)}" in text_of(page)
+    assert leads_to(portal.confirm(portal.quote(subscription.id, "Pro")), "changed")
+    invoice = shop.v1.invoices.retrieve(shop.subscription(subscription.id).latest_invoice)
+    assert (invoice.created, invoice.amount_paid > 0) == (ends + 2 * 3600, True)

@@ -242,6 +242,15 @@ def test_trial_ended_now_is_billed_now(shop: Billing) -> None:
     assert item_of(found).current_period_start == found.billing_cycle_anchor
 
 
+@pytest.mark.parametrize(("missing", "status"), [("pause", "paused"), ("cancel", "canceled")])
+def test_trial_ended_now_without_a_card_does_as_it_was_set(
+    shop: Billing, missing: str, status: str
+) -> None:
+    subscription = trial(shop, shop.customer(None), missing)
+    found = shop.v1.subscriptions.update(subscription.id, {"trial_end": "now"})
+    assert (found.status, len(shop.invoices(subscription))) == (status, 1)
+
+
 def test_trial_may_be_made_longer(shop: Billing) -> None:
     subscription = trial(shop, shop.customer())
     later = subscription.trial_end + 7 * DAY

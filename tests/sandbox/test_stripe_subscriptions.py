@@ -346,9 +346,13 @@ def test_canceled_at_a_time_ends_then(shop: Billing) -> None:
 def test_deleted_customer_s_subscriptions_end(shop: Billing) -> None:
     customer = shop.customer()
     subscription = shop.subscribe(customer, shop.plan())
+    shop.go_to(item_of(subscription).current_period_end + HOUR // 2)
+    assert shop.invoices(subscription)[-1].status == "draft"
     types = shop.event_types(lambda: shop.v1.customers.delete(customer.id))
     assert "customer.subscription.deleted" in types
     assert shop.again(subscription).status == "canceled"
+    shop.advance(40 * DAY)
+    assert shop.invoices(subscription)[-1].status == "draft"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from bursar import errors, failpoints
 from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
-from bursar.billing import merging, order_decisions, payments, settle
+from bursar.billing import asking, merging, order_decisions, payments, settle
 from bursar.billing.order_decisions import Decision, Kind
 from bursar.billing.payment_facts import Row
 from bursar.billing.payments import Payment
@@ -247,11 +247,11 @@ class _Asking:
         Raises ProviderUnknown when that is not answered either, and ProviderRejected.
         """
         try:
-            facts = await self.provider.fetch_payment(
-                session_id=self.payment.session_id,
-                payment_intent_id=self.payment.payment_intent_id,
-                reference=self.payment.reference,
+            payment = self.payment
+            missing = settle.FactsMissing(
+                payment.session_id, payment.payment_intent_id, payment.reference
             )
+            facts = await asking.ask(self.db, self.provider, missing)
         except (errors.ProviderUnavailable, errors.ProviderUnknown) as error:
             await self.lose()
             raise errors.ProviderUnknown(STORED) from error

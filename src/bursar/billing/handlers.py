@@ -40,6 +40,7 @@ from bursar.providers.port import Facts, Ignored, PaymentFacts, Provider, Told
 from bursar.providers.recurring import SubscriptionFact, SubscriptionNews
 
 Providers = Mapping[str, Provider]
+NO_SUBSCRIPTION = "the provider has no such subscription"
 # A timer's act answers when it wants to be called again, if at all.
 Timer = Callable[[Database, Providers, str, Clock], Awaitable[datetime | None]]
 
@@ -68,7 +69,7 @@ async def handle(
         await inbox.finish(conn, message, "done", at=at)
         return
     if not said:
-        reason = next((f.reason for f in facts if isinstance(f, Ignored)), None)
+        reason = next((f.reason for f in facts if isinstance(f, Ignored)), NO_SUBSCRIPTION)
         await inbox.finish(conn, message, "ignored", at=at, reason=reason)
         return
     settled = await settle.settle(conn, said, at=at, fetched=fetched, rules=rules)

@@ -19,6 +19,10 @@ PREFIX = "mail:"
 CONFIRMATION = "mail:confirmation"
 RECEIPT = "mail:receipt"
 REFUND = "mail:refund"
+CHARGE_FAILED = "mail:charge_failed"
+CHARGE_RECOVERED = "mail:charge_recovered"
+FINAL_NOTICE = "mail:final_notice"
+TRIAL_ENDING = "mail:trial_ending"
 DISPUTE = "mail:dispute"
 LAPSE = "mail:lapse"
 CASE = "mail:case"
@@ -30,6 +34,13 @@ OPERATOR_TOPICS = {
     LAPSE: ["payment.authorization_expiring"],
 }
 
+# What a subscriber is told of.
+OF_SUBSCRIPTIONS = {
+    "subscription.payment_failed": CHARGE_FAILED,
+    "subscription.payment_recovered": CHARGE_RECOVERED,
+    "subscription.trial_ending": TRIAL_ENDING,
+}
+
 # A buyer without an address gets no letter.
 REACHED = """
 select d.destination, u.id as user_id from outbox_destinations d cross join users u
@@ -39,7 +50,8 @@ where d.destination = any ($1) and u.id = any ($2) and u.email is not null
 
 def destinations(*, receipts: bool, operator: bool) -> dict[str, list[str]]:
     """The destinations of a deployment that sends mail, with the topics of each."""
-    buyers = [CONFIRMATION, REFUND, *([RECEIPT] if receipts else [])]
+    buyers = [CONFIRMATION, REFUND, FINAL_NOTICE, *OF_SUBSCRIPTIONS.values()]
+    buyers += [RECEIPT] if receipts else []
     return {**{name: [] for name in buyers}, **(OPERATOR_TOPICS if operator else {})}
 
 
@@ -74,4 +86,7 @@ def letter_of(event: Event) -> str | None:
     if event.topic == "payment.completed":
         # Only an order that somebody reviewed was ever held at the bank.
         return CONFIRMATION if "authorized" in event.data else RECEIPT
-    return None
+    if event.topic == "subscription.ended":
+        # Whoever ended it knows; what ended because nobody paid comes unasked.
+        return FINAL_NOTICE if event.data["reason"] == "unpaid" else None
+    return OF_SUBSCRIPTIONS.get(event.topic)

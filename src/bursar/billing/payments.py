@@ -6,7 +6,7 @@ merging's, and what follows from it settle's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -103,6 +103,11 @@ where r.provider = $1 and r.kind = $2 and r.ref = $3
 
 FIND_TARGET = """
 select target_id from provider_refs where provider = $1 and kind = $2 and ref = $3
+"""
+
+SHARES_BACK = """
+select id, refunded_minor, captured_minor from payments
+where customer_id = $1 and id = any ($2) and refunded_minor > 0 and captured_minor > 0
 """
 
 # An answer that was lost may have opened one, too.
@@ -337,6 +342,15 @@ async def list_subscribing(
 ) -> list[Payment]:
     """A customer's open checkouts for plans of a group, newest first."""
     return [payment_of(row) for row in await conn.fetch(LIST_SUBSCRIBING, customer_id, group, at)]
+
+
+async def shares_back(
+    conn: Connection, customer_id: int, payment_ids: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """What went back of payments, and of how much, in minor units; those of which nothing did are
+    left out."""
+    found = await conn.fetch(SHARES_BACK, customer_id, list(payment_ids))
+    return {row["id"]: (row["refunded_minor"], row["captured_minor"]) for row in found}
 
 
 async def add_refs(

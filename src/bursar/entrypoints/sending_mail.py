@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
+from typing import Any
 
 import orjson
 import structlog
 
 from bursar import errors, failpoints
-from bursar.billing import catalog, customers, letters, payments, plan_terms
+from bursar.billing import catalog, catalog_plans, customers, letters, payments, plan_terms
 from bursar.billing.catalog import Unit
+from bursar.billing.catalog_plans import Terms
 from bursar.billing.payments import Payment
 from bursar.billing.plan_terms import Term
 from bursar.config import Settings
 from bursar.db.connections import Connection
 from bursar.entrypoints import right_words
-from bursar.entrypoints.letters import buyers, operators, rendering
+from bursar.entrypoints.letters import buyers, operators, rendering, subscribers
 from bursar.entrypoints.letters.letter import Letter, Matter, minute
 from bursar.entrypoints.letters.rendering import Letterhead
 from bursar.entrypoints.sending import Way
@@ -41,6 +43,10 @@ WORDS: dict[str, Callable[[Matter], Letter]] = {
     letters.CONFIRMATION: buyers.confirmation,
     letters.RECEIPT: buyers.receipt,
     letters.REFUND: buyers.refund,
+    letters.CHARGE_FAILED: subscribers.charge_failed,
+    letters.CHARGE_RECOVERED: subscribers.charge_recovered,
+    letters.FINAL_NOTICE: subscribers.final_notice,
+    letters.TRIAL_ENDING: subscribers.trial_ending,
     letters.DISPUTE: operators.dispute,
     letters.LAPSE: operators.lapse,
     letters.CASE: operators.case,
@@ -126,6 +132,7 @@ async def _envelope(wiring: Wiring, post: Post, message: Claimed) -> Envelope:
         found = await _find_payment(conn, message)
         unit = await _find_unit(conn, found)
         term = await _find_term(conn, found)
+        plan = await _find_plan(conn, message, data)
         user = None
         if message.destination not in letters.OPERATOR_TOPICS:
             user = await customers.find_user(conn, data["user_id"])
@@ -139,11 +146,12 @@ async def _envelope(wiring: Wiring, post: Post, message: Claimed) -> Envelope:
         shop=wiring.settings.shop_name,
         own_url=wiring.settings.own_url,
         name=user.name if user else None,
-        item=_item(found),
+        item=plan.name if plan else _item(found),
         receipt_url=found.receipt_url if found and user else None,
         credits=_credits(found, unit),
         runs=_runs(term),
         includes=right_words.said(term.rights) if term else "",
+        without_card=plan.trial_end if plan and not plan.trial_card else "",
     )
     letter = WORDS[message.destination](matter)
     # Colours are arithmetic for some milliseconds: the loop goes on meanwhile.
@@ -187,6 +195,14 @@ async def _find_term(conn: Connection, payment: Payment | None) -> Term | None:
         conn, payment.customer_id, plan=str(payment.snapshot["plan"])
     )
     return next((term for term in terms if term.payment_id == payment.id), None)
+
+
+async def _find_plan(conn: Connection, message: Claimed, data: Mapping[str, Any]) -> Terms | None:
+    """The plan of the subscription that an event is about."""
+    if not message.topic.startswith("subscription."):
+        return None
+    found = await catalog_plans.list_terms(conn, data["provider"], [data["price_id"]])
+    return found.get(data["price_id"])
 
 
 def _runs(term: Term | None) -> str:

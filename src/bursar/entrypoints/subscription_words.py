@@ -1,4 +1,4 @@
-"""How pages and letters write what is subscribed to: prices by the interval, reasons, days. Pure."""
+"""How pages and letters write subscriptions: prices by the interval, reasons, days. Pure."""
 
 from __future__ import annotations
 

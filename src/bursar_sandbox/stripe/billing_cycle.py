@@ -12,22 +12,19 @@ from typing import Any
 
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
-    cards,
     events,
     invoice_balances,
     invoice_payments,
     invoices,
     periods,
     records,
-    setup_intents,
     subscription_invoices,
     subscription_lines,
+    subscription_methods,
     subscription_retries,
     subscription_states,
 )
-from bursar_sandbox.stripe.cards import Decline
 from bursar_sandbox.stripe.discounts import Terms
-from bursar_sandbox.stripe.errors import StripeError
 from bursar_sandbox.stripe.ids import new_id
 from bursar_sandbox.stripe.periods import DAY
 from bursar_sandbox.stripe.subscription_invoices import Draft
@@ -167,7 +164,7 @@ def renew(tx: Transaction, subscription_id: str) -> None:
         finish(tx, subscription)
         return
     if subscription["status"] == "trialing":
-        if not _leave_trial(tx, subscription):
+        if not leave_trial(tx, subscription):
             return
         subscription["status"] = "active"
     draft = renewed(tx, subscription, tx.now)
@@ -175,11 +172,15 @@ def renew(tx: Transaction, subscription_id: str) -> None:
     schedule(tx, records.get(tx, "subscription", subscription_id))
 
 
-def _leave_trial(tx: Transaction, subscription: Body) -> bool:
-    """Whether a subscription goes on after its trial; one that nobody can pay may not."""
+def leave_trial(tx: Transaction, subscription: Body) -> bool:
+    """Whether a subscription goes on after its trial; one that nobody can pay may not.
+
+    One that doesn't is canceled or paused here, and stored.
+    """
     wanted = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
-    charged = subscription["collection_method"] == "charge_automatically"
-    if wanted == "create_invoice" or not charged or _method(tx, subscription) is not None:
+    sent = subscription["collection_method"] == "send_invoice"
+    has_method = subscription_methods.of(tx, subscription) is not None
+    if wanted == "create_invoice" or sent or has_method:
         return True
     if wanted == "cancel":
         subscription_states.end(tx, subscription)
@@ -286,14 +287,24 @@ def lapse(tx: Transaction, subscription_id: str) -> None:
 
 def advance(tx: Transaction, invoice_id: str) -> None:
     """An hour after it was made, a draft that goes on by itself is finalized and collected."""
-    invoice_payments.advance(tx, invoice_id)
-    _after_try(tx, invoice_id)
+    if _has_customer(tx, invoice_id):
+        invoice_payments.advance(tx, invoice_id)
+        _after_try(tx, invoice_id)
+
+
+def _has_customer(tx: Transaction, invoice_id: str) -> bool:
+    """Whether there is still somebody to ask: a customer may have been deleted meanwhile."""
+    invoice = tx.find(invoice_id) or {}
+    customer = tx.find(invoice.get("customer") or "")
+    return customer is not None and not customer.get("deleted")
 
 
 def retry(tx: Transaction, invoice_id: str) -> None:
     """The time for another try to collect an invoice has come."""
     invoice = records.get(tx, "invoice", invoice_id)
     if invoice["status"] != "open" or invoice["next_payment_attempt"] != tx.now:
+        return
+    if not _has_customer(tx, invoice_id):
         return
     invoice_payments.collect(tx, invoice)
     _after_try(tx, invoice_id)
@@ -323,47 +334,3 @@ def overdue(tx: Transaction, invoice_id: str) -> None:
     if invoice["status"] == "open":
         events.emit(tx, "invoice.overdue", invoice)
         subscription_states.failed(tx, invoice)
-
-
-def _method(tx: Transaction, subscription: Body) -> str | None:
-    """What the subscription is paid with, by its id; None when there is nothing."""
-    customer = records.get(tx, "customer", subscription["customer"])
-    found: str | None = (
-        subscription["default_payment_method"]
-        or subscription["default_source"]
-        or customer["invoice_settings"]["default_payment_method"]
-        or customer["default_source"]
-    )
-    return found
-
-
-def need_method(tx: Transaction, subscription: Body) -> None:
-    """Raise StripeError when there is nothing that the subscription could be paid with."""
-    if _method(tx, subscription) is None:
-        raise StripeError(
-            "This customer has no attached payment source or default payment method. Please "
-            "consider adding a default payment method. For more information, visit "
-            "https://stripe.com/docs/billing/subscriptions/payment-methods-setting"
-            "#payment-method-priority.",
-            code="resource_missing",
-        )
-
-
-def ask_for_method(tx: Transaction, subscription: Body) -> None:
-    """Let the seller's page save a card for later, where nothing is to be paid yet."""
-    charged = subscription["collection_method"] == "charge_automatically"
-    if not charged or _method(tx, subscription) is not None:
-        return
-    kinds = subscription["payment_settings"]["payment_method_types"] or ["card"]
-    setup = setup_intents.blank(tx, kinds)
-    setup["customer"] = subscription["customer"]
-    setup_intents.add(tx, setup, {"subscription": subscription["id"]})
-    subscription["pending_setup_intent"] = setup["id"]
-    subscription_states.save(tx, subscription)
-
-
-def refusal(tx: Transaction, decline: Decline, invoice: Body) -> StripeError:
-    """The 402 of a call that wanted everything or nothing, and leaves nothing."""
-    intent = invoice_payments.intent_of(tx, invoice) or {}
-    charge = (intent.get("last_payment_error") or {}).get("charge")
-    return cards.refusal(decline, charge=charge)

@@ -7,6 +7,7 @@ from typing import Any
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
     addresses,
+    customer_discounts,
     events,
     lists,
     metadata,
@@ -24,7 +25,7 @@ from bursar_sandbox.stripe.params import Params
 _SETTABLE = (
     "address balance business_name cash_balance description email individual_name invoice_prefix "
     "invoice_settings metadata name next_invoice_sequence phone preferred_locales shipping source "
-    "tax tax_exempt validate"
+    f"tax tax_exempt validate {customer_discounts.PARAMS}"
 )
 _TEXTS = ("description", "name", "phone")
 
@@ -47,8 +48,10 @@ def create(call: Call) -> dict[str, Any]:
     card = sources.take(call.tx, customer["id"], params) if params.given("source") else None
     if card is not None:
         customer["default_source"] = card["id"]
+    customer_discounts.take(call, customer)
     records.replace(call.tx, customer)
     events.emit(call.tx, "customer.created", customer)
+    customer_discounts.announce(call.tx, None, customer["discount"])
     if card is not None:
         events.emit(call.tx, "customer.source.created", card)
     return customer
@@ -186,7 +189,9 @@ def update(call: Call) -> dict[str, Any]:
         events.emit(call.tx, "customer.source.created", card)
     if params.given("default_source"):
         sources.make_default(call.tx, customer, params.need_text("default_source"))
+    customer_discounts.take(call, customer)
     records.replace(call.tx, customer)
+    customer_discounts.announce(call.tx, before["discount"], customer["discount"])
     events.emit_update(call.tx, before, customer)
     return customer
 

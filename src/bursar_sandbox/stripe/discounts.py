@@ -74,6 +74,26 @@ def typed(
     return _of_promotion(tx, session, items, promotion, "promotion_code")
 
 
+def of_customer(tx: Transaction, params: Params, customer_id: str) -> Terms | None:
+    """The discount that the call wants a customer to have on whatever is bought; None for none.
+
+    Raises StripeError for a worthless one.
+    """
+    coupon_id, promotion_id = params.text("coupon"), params.text("promotion_code")
+    buyer = {"id": None, "amount_subtotal": 0, "currency": "", "customer": customer_id}
+    if promotion_id is not None:
+        promotion = records.get(
+            tx, "promotion_code", promotion_id, param="promotion_code", word="promotion code"
+        )
+        _check_promotion(tx, promotion, buyer, "promotion_code")
+        coupon_id = promotion["promotion"]["coupon"]
+    if coupon_id is None:
+        return None
+    coupon = records.get(tx, "coupon", coupon_id, param="coupon")
+    _check_valid(tx, coupon, "coupon")
+    return _terms(tx, _discount(tx, buyer, coupon_id, promotion_id), "coupon")
+
+
 def _of_promotion(
     tx: Transaction,
     session: dict[str, Any],
@@ -95,19 +115,23 @@ def _agreed(
     *,
     param: str,
 ) -> Terms:
+    terms = _terms(tx, discount, param)
+    _check_fits(terms, session["currency"], items, param)
+    return terms
+
+
+def _terms(tx: Transaction, discount: dict[str, Any], param: str) -> Terms:
     coupon = records.get(tx, "coupon", discount["source"]["coupon"], param=param)
     private = tx.private(coupon["id"])
     products = private.get("applies_to", {}).get("products")
     options = private.get("currency_options", {})
-    terms = {
+    return {
         "discount": discount,
         "name": coupon["name"] or coupon["id"],
         "percent": coupon["percent_off"],
         "amounts": {currency: option["amount_off"] for currency, option in options.items()},
         "products": products,
     }
-    _check_fits(terms, session["currency"], items, param)
-    return terms
 
 
 def _discount(

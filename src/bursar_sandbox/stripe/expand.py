@@ -39,6 +39,7 @@ _LINKS: dict[str, frozenset[str]] = {
         "payment_intent": "application customer latest_charge on_behalf_of payment_method"
         " payment_record review source",
         "payment_method": "customer",
+        "plan": "product",
         "price": "product",
         "product": "default_price tax_code",
         "promotion_code": "customer",

@@ -10,6 +10,7 @@ from typing import Any
 
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
+    customer_discounts,
     events,
     invoice_lines,
     records,
@@ -132,11 +133,13 @@ def _buyer(customer: dict[str, Any]) -> dict[str, Any]:
 def add(tx: Transaction, invoice: dict[str, Any], items: list[dict[str, Any]]) -> None:
     """Store a new draft over these invoice items, which are stored already."""
     lines = [invoice_lines.of_item(item, invoice["id"]) for item in items]
-    subscription_totals.reckon(tx, invoice, lines, [])
-    records.insert(tx, invoice, {"lines": lines})
+    terms = customer_discounts.in_force(tx, invoice["customer"])
+    subscription_totals.reckon(tx, invoice, lines, terms)
+    records.insert(tx, invoice, {"lines": lines, "terms": terms})
     for item in items:
         records.replace(tx, {**item, "invoice": invoice["id"]})
     events.emit(tx, "invoice.created", invoice)
+    customer_discounts.spend(tx, invoice["customer"], lines)
 
 
 def pending_items(tx: Transaction, customer_id: str, currency: str | None) -> list[dict[str, Any]]:

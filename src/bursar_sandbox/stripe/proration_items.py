@@ -13,6 +13,7 @@ import orjson
 
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
+    customer_discounts,
     events,
     invoice_item_parts,
     periods,
@@ -52,7 +53,9 @@ def for_change(
     wanted: list[Part] = []
     if not new_cycle and (after["trial_end"] or 0) <= at:
         has = subscription_discounts.terms_of(tx, before) if terms is None else terms
-        wanted = _wanted(tx, after, subscription_discounts.in_force(has, at))
+        used = subscription_discounts.in_force(has, at)
+        used = used or customer_discounts.in_force(tx, before["customer"])
+        wanted = _wanted(tx, after, used)
     lines = proration.prorate(
         paid,
         [part for part in wanted if part.item in touched],

@@ -42,6 +42,9 @@ def begin(tx: Transaction, params: Params, private: dict[str, Any]) -> dict[str,
     of the session that come of it. Raises StripeError.
     """
     _check_items(params.rows("line_items"), private["line_items"])
+    buyer = tx.find(params.text("customer") or "") or {}
+    if buyer.get("discount"):
+        raise not_played("checkout sessions of customers with a discount", "customer")
     private["subscription"] = _wanted(tx, params)
     free_at_first(private)
     return {

@@ -22,6 +22,7 @@ from bursar_sandbox.stripe import (
     subscription_discounts,
     subscription_invoices,
     subscription_lines,
+    subscription_methods,
     subscription_objects,
     subscription_states,
 )
@@ -278,16 +279,27 @@ def draft(tx: Transaction, change: Change) -> Draft | None:
     )
 
 
+def _leaves_trial(tx: Transaction, change: Change) -> bool:
+    """Whether a trial that the call ends now is followed by a period, as at a trial's own end."""
+    ended = copy.deepcopy(change.before)
+    ended["trial_end"] = tx.now
+    for item in items_of(ended):
+        item["current_period_end"] = tx.now
+    return change.before["status"] != "trialing" or billing_cycle.leave_trial(tx, ended)
+
+
 def apply(tx: Transaction, change: Change, behavior: str, *, off_session: bool = False) -> Body:
     """Do what was built; `behavior` is the `payment_behavior`. Returns the subscription.
 
     Raises StripeError, 402 for a declined card where the behavior is `error_if_incomplete`.
     """
+    if change.after["trial_end"] == tx.now and not _leaves_trial(tx, change):
+        return records.get(tx, "subscription", change.after["id"])
     drawn = draft(tx, change)
     charged = change.after["collection_method"] == "charge_automatically"
     due = drawn is not None and drawn.invoice["amount_due"] > 0
     if charged and due and behavior != "default_incomplete":
-        billing_cycle.need_method(tx, change.after)
+        subscription_methods.need_method(tx, change.after)
     after = change.after
     had = subscription_discounts.terms_of(tx, change.before)
     if had != change.terms:
@@ -300,7 +312,7 @@ def apply(tx: Transaction, change: Change, behavior: str, *, off_session: bool =
             tx, after, drawn, off_session=off_session, collects=behavior != "default_incomplete"
         )
         if decline is not None and behavior == "error_if_incomplete":
-            raise billing_cycle.refusal(tx, decline, drawn.invoice)
+            raise subscription_methods.refusal(tx, decline, drawn.invoice)
     found = records.get(tx, "subscription", after["id"])
     billing_cycle.schedule(tx, found)
     return records.get(tx, "subscription", after["id"])

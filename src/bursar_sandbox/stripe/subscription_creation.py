@@ -21,6 +21,7 @@ from bursar_sandbox.stripe import (
     subscription_discounts,
     subscription_invoices,
     subscription_lines,
+    subscription_methods,
     subscription_objects,
     subscription_states,
 )
@@ -271,7 +272,7 @@ def begin(tx: Transaction, start: Start, behavior: str, *, off_session: bool) ->
     charged = start.subscription["collection_method"] == "charge_automatically"
     waits = charged and behavior == "default_incomplete"
     if charged and draft.invoice["amount_due"] and not waits:
-        billing_cycle.need_method(tx, start.subscription)
+        subscription_methods.need_method(tx, start.subscription)
     subscription = keep(tx, start)
     if not charged or not draft.invoice["amount_due"]:
         subscription["status"] = "trialing" if subscription["trial_end"] else "active"
@@ -281,7 +282,7 @@ def begin(tx: Transaction, start: Start, behavior: str, *, off_session: bool) ->
         return _begin_incomplete(tx, subscription, draft)
     decline = subscription_invoices.issue(tx, subscription, draft, off_session=off_session)
     if decline is not None and behavior == "error_if_incomplete":
-        raise billing_cycle.refusal(tx, decline, draft.invoice)
+        raise subscription_methods.refusal(tx, decline, draft.invoice)
     subscription = records.get(tx, "subscription", subscription["id"])
     subscription_states.announce(tx, subscription)
     schedule(tx, subscription)
@@ -293,7 +294,7 @@ def _begin_incomplete(tx: Transaction, subscription: Body, draft: Draft) -> Body
     subscription_invoices.issue(tx, subscription, draft, collects=False)
     subscription = records.get(tx, "subscription", subscription["id"])
     if not draft.invoice["amount_due"]:
-        billing_cycle.ask_for_method(tx, subscription)
+        subscription_methods.ask_for_method(tx, subscription)
     subscription_states.announce(tx, subscription)
     schedule(tx, subscription)
     return subscription

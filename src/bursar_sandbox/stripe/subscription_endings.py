@@ -16,6 +16,7 @@ from bursar_sandbox.stripe import (
     records,
     subscription_invoices,
     subscription_lines,
+    subscription_methods,
     subscription_objects,
     subscription_states,
 )
@@ -81,7 +82,7 @@ def resume(tx: Transaction, subscription: Body, params: Params) -> Body:
     pending = subscription_invoices.pending_of(tx, subscription)
     drawn = subscription_invoices.draw(tx, subscription, "subscription_update", lines, pending)
     if drawn.invoice["amount_due"] and subscription["collection_method"] == "charge_automatically":
-        billing_cycle.need_method(tx, subscription)
+        subscription_methods.need_method(tx, subscription)
     subscription_states.remember(tx, subscription, resumes=drawn.invoice["id"])
     subscription_invoices.issue(
         tx, subscription, drawn, collects=behavior != "default_incomplete"

@@ -11,6 +11,7 @@ from typing import Any
 
 from bursar_sandbox.store import Transaction
 from bursar_sandbox.stripe import (
+    customer_discounts,
     events,
     invoice_lines,
     invoice_payments,
@@ -62,6 +63,7 @@ def draw(
     every += [{**line, "invoice": invoice["id"]} for line in lines]
     has = subscription_discounts.terms_of(tx, subscription) if terms is None else terms
     used = subscription_discounts.in_force(has, tx.now)
+    used = used or customer_discounts.in_force(tx, customer["id"])
     sources = [*items_of(subscription), *pending]
     subscription_totals.reckon(tx, invoice, every, used, sources)
     return Draft(invoice, every, pending, used)
@@ -139,6 +141,7 @@ def store(tx: Transaction, subscription: Body, draft: Draft, *, advances: bool =
         )
     events.emit(tx, "invoice.created", invoice)
     subscription_discounts.spend(tx, subscription, draft.lines)
+    customer_discounts.spend(tx, invoice["customer"], draft.lines)
     return invoice
 
 

@@ -84,7 +84,7 @@ def blank(tx: Transaction, customer: dict[str, Any], currency: str) -> dict[str,
 
 
 def trial_settings(missing: str | None) -> dict[str, Any]:
-    """A subscription's `trial_settings`; `missing` says what a trial's end brings without a card."""
+    """A subscription's `trial_settings`; `missing` says what ends a trial without a card."""
     behavior = {"billing_cycle_anchor": None, "missing_payment_method": missing}
     return {"end_behavior": behavior}
 

@@ -352,11 +352,13 @@ async def test_plans_are_listed_for_anyone(shop: httpx.AsyncClient) -> None:
     ]
 
 
-async def test_a_plan_is_not_on_sale_by_checkout_yet(shop: httpx.AsyncClient, ada: Person) -> None:
+async def test_a_plan_is_on_sale_by_checkout(shop: httpx.AsyncClient, ada: Person) -> None:
     response = await shop.post(
         "/api/stripe/checkout-session", json={"plan": "pages-team"}, headers=ada.headers
     )
-    assert_problem(response, 422, "unknown_item")
+    assert response.status_code == 200, response.text
+    # Its trial comes first.
+    assert (response.json()["amount"], response.json()["currency"]) == (0, "usd")
 
 
 async def test_without_a_push_no_plan_is_listed(client: httpx.AsyncClient) -> None:

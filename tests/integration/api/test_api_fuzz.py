@@ -91,14 +91,10 @@ def buy(server: Server, sandbox: Sandbox, key: str) -> dict[str, str]:
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "bought"}
     with httpx.Client(base_url=server.url, headers=headers) as client:
         opened = client.post("/api/stripe/checkout-session", json={"package": "starter"}).json()
-        page = f"{sandbox.base_url}/v1/payment_pages/{opened['session_id']}/confirm"
-        card = {"type": "card", "card[token]": "tok_visa"}
-        auth = {"Authorization": f"Bearer {SECRET_KEY}"}
-        method = httpx.post(f"{sandbox.base_url}/v1/payment_methods", data=card, headers=auth)
-        paid = httpx.post(page, data={"payment_method": method.json()["id"]}, headers=auth)
-        assert paid.status_code == 200, paid.text
-        state = client.get(f"/api/stripe/checkout-session/{opened['session_id']}").json()
-        assert state["payment"]["status"] == "completed"
+        state = pay(client, sandbox, opened["session_id"])
+        begun = client.post("/api/subscribe", json={"plan": "pages-team"}).json()
+        pay(client, sandbox, begun["session_id"])
+        subscribed = str(client.get("/api/subscription").json()["id"])
         used = client.post("/api/credits/use", json={"amount": 1, "unit": "page"}).json()
         held = client.post("/api/credits/holds", json={"amount": 1, "unit": "page"}).json()
     return {
@@ -120,6 +116,19 @@ def buy(server: Server, sandbox: Sandbox, key: str) -> dict[str, str]:
         "subscription_id": subscribed,
         "payment_intent_id": state["payment"]["payment_intent_id"],
     }
+
+
+def pay(client: httpx.Client, sandbox: Sandbox, session_id: str) -> Any:
+    """Pay a checkout as its page does; returns how it stands then."""
+    auth = {"Authorization": f"Bearer {SECRET_KEY}"}
+    card = {"type": "card", "card[token]": "tok_visa"}
+    method = httpx.post(f"{sandbox.base_url}/v1/payment_methods", data=card, headers=auth)
+    page = f"{sandbox.base_url}/v1/payment_pages/{session_id}/confirm"
+    paid = httpx.post(page, data={"payment_method": method.json()["id"]}, headers=auth)
+    assert paid.status_code == 200, paid.text
+    state = client.get(f"/api/stripe/checkout-session/{session_id}").json()
+    assert state["payment"]["status"] == "completed"
+    return state
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +158,12 @@ REAL_BODIES: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("plan", "price_id", "amount", "coupon", "success_url", "cancel_url")),
     },
     "/api/{provider}/refund": {"payment_id": 0, "amount": 7},
+    "/api/{provider}/portal": {"return_url": None},
+    "/api/subscribe": {
+        "plan": "pages-team",
+        **dict.fromkeys(("provider", "currency", "coupon", "success_url", "cancel_url")),
+    },
+    "/api/subscription": dict.fromkeys(("plan", "interval", "proration_at")),
     "/api/credits/use": {"unit": "page", "amount": 1},
     "/api/credits/holds": {"unit": "page", "amount": 1},
     "/api/vouchers/redeem": {"code": "FUZZ"},
@@ -176,6 +191,10 @@ def make_real(shop: Shop, kind: Kind | None, case: Any) -> None:
     """Turn an example into a request about what is there, by somebody who is."""
     parameters = case.path_parameters or {}
     case.path_parameters = {name: shop.real[name] for name in parameters}
+    if case.operation.path.startswith("/api/subscription") and case.query:
+        # Who names none means their own; and it is to be there to the end.
+        case.query = {**case.query, "when": "period_end"} if "when" in case.query else case.query
+        case.query = {name: value for name, value in case.query.items() if name != "id"}
     if isinstance(case.body, dict):
         said = {**case.body, **REAL_BODIES.get(case.operation.path, {})}
         case.body = {name: value for name, value in said.items() if value is not None}

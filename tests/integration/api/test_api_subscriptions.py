@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from api_server import assert_problem
 from subscribers import Subscribers
 from subscription_api import Desk, open_desk
-from worlds import World, sandbox
+from worlds import World, free_port, sandbox, serving
 
 # The world's own sandbox: what it says is held to the provider's schema.
 __all__ = ["sandbox"]
@@ -144,7 +145,10 @@ async def test_a_change_costs_what_its_preview_said(desk: Desk, ada: dict[str, s
     assert changed.status_code == 200, changed.text
     assert (changed.json()["plan"], changed.json()["amount"]) == ("pages-pro", 3000)
     invoices = await desk.shop.invoices(before["customer_id"])
-    assert [(one.reason, one.status) for one in invoices] == [("create", "paid"), ("update", "paid")]
+    assert [(one.reason, one.status) for one in invoices] == [
+        ("create", "paid"),
+        ("update", "paid"),
+    ]
     assert invoices[-1].paid_minor == preview["due_now"]
     again = await desk.http.patch("/api/subscription", json=wanted, headers=headers)
     assert again.headers["idempotent-replayed"] == "true"
@@ -216,27 +220,21 @@ async def test_a_pause_is_ended_by_resume_with_an_end_that_was_to_come(
 
 
 async def test_a_try_that_broke_off_is_gone_on_with_under_its_key(
-    desk: Desk, ada: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    desk: Desk, ada: dict[str, str]
 ) -> None:
-    """The first process ends after the provider did it: the second tells of the same one."""
+    """The process ends after the provider did it: the next try tells of the same subscription."""
     before = await desk.subscribe(ada, "pages-basic")
-    headers = {**ada, "Idempotency-Key": "now"}
-
-    class Died(Exception):
-        pass
-
-    def die(point: str) -> None:
-        if point == "subscription.after_call":
-            raise Died
-
-    monkeypatch.setattr("bursar.billing.subscription_changes.failpoints.reach", die)
-    query = {"when": "now"}
-    with pytest.raises(Died):
-        await desk.http.delete("/api/subscription", params=query, headers=headers)
-    monkeypatch.undo()
+    headers, query = {**ada, "Idempotency-Key": "now"}, {"when": "now"}
+    world = desk.shop.world
+    settings = world.settings.model_copy(update={"port": free_port()})
+    with serving(settings, with_worker=False, crash_at="subscription.after_call") as process:
+        with pytest.raises(httpx.TransportError):
+            async with httpx.AsyncClient(base_url=settings.own_url, timeout=30) as http:
+                await http.delete("/api/subscription", params=query, headers=headers)
+        assert process.wait(20) != 0
     await desk.shop.hear()
     assert (await desk.shown(ada, id=before["id"]))["status"] == "canceled"
-    async with desk.shop.world.wiring.db.transaction() as conn:
+    async with world.wiring.db.transaction() as conn:
         await conn.execute("update idempotency_keys set lease_until = now() where status is null")
     done = await desk.http.delete("/api/subscription", params=query, headers=headers)
     assert done.status_code == 200, done.text

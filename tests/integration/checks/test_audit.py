@@ -82,24 +82,8 @@ FAULTS = {
 }
 
 
-async def subscribe(conn: Connection, customer_id: int) -> None:
-    """A plan with an allowance and a feature, paid for a month."""
-    unit = (
-        "insert into catalog_units (unit, name) values ('credit', 'Credits') on conflict do nothing"
-    )
-    await conn.execute(unit)
-    details = {"rights": [{"feature": "history", "amount": None, "per": None}], "group": "main"}
-    await conn.execute(
-        "insert into catalog_items (kind, key, name, unit, credits, details)"
-        " values ('plan', 'basic', 'Basic', 'credit', 20, $1::jsonb)",
-        orjson.dumps(details).decode(),
-    )
-    await conn.execute(
-        "insert into catalog_prices (reference, provider, kind, key, currency, amount_minor,"
-        " recurring, lookup_key, provider_product_id, provider_price_id, active, created_at)"
-        " values (gen_random_uuid(), 'stripe', 'plan', 'basic', 'usd', 1500, 'month', 'basic',"
-        " 'prod_1', 'price_basic', true, now())"
-    )
+def subscription() -> SubscriptionFact:
+    """A month of it, paid for."""
     ends = NOW + timedelta(days=30)
     item = SubscribedItem(
         item_id="si_1",
@@ -144,7 +128,7 @@ async def subscribe(conn: Connection, customer_id: int) -> None:
         charge_id="ch_sub",
         failure=None,
     )
-    fact = SubscriptionFact(
+    return SubscriptionFact(
         provider="stripe",
         subscription_id="sub_1",
         reference=None,
@@ -165,7 +149,27 @@ async def subscribe(conn: Connection, customer_id: int) -> None:
         invoices=(invoice,),
         read=1,
     )
-    await settle(conn, [fact], at=NOW, fetched=True, owner=Owner(customer_id, "ada"))
+
+
+async def subscribe(conn: Connection, customer_id: int) -> None:
+    """A plan with an allowance and a feature, paid for a month."""
+    unit = (
+        "insert into catalog_units (unit, name) values ('credit', 'Credits') on conflict do nothing"
+    )
+    await conn.execute(unit)
+    details = {"rights": [{"feature": "history", "amount": None, "per": None}], "group": "main"}
+    await conn.execute(
+        "insert into catalog_items (kind, key, name, unit, credits, details)"
+        " values ('plan', 'basic', 'Basic', 'credit', 20, $1::jsonb)",
+        orjson.dumps(details).decode(),
+    )
+    await conn.execute(
+        "insert into catalog_prices (reference, provider, kind, key, currency, amount_minor,"
+        " recurring, lookup_key, provider_product_id, provider_price_id, active, created_at)"
+        " values (gen_random_uuid(), 'stripe', 'plan', 'basic', 'usd', 1500, 'month', 'basic',"
+        " 'prod_1', 'price_basic', true, now())"
+    )
+    await settle(conn, [subscription()], at=NOW, fetched=True, owner=Owner(customer_id, "ada"))
 
 
 async def keep_sound_books(db: Database) -> None:

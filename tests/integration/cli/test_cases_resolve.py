@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from bursar.billing import cases, catalog_file, catalog_push, customers
 from bursar.billing.cases import Opening
 from bursar.db import open_pool
+from bursar.entrypoints.cli.demo.kept import Kept, Place
 from bursar.wiring import opened
 from bursar_sandbox.running import Sandbox
 from guests import link_of, pay_as_guest, tell
@@ -54,6 +56,24 @@ def test_a_case_is_given_to_a_user_once(bursar: Command) -> None:
     code, _, err = bursar("cases", "resolve", "1", "--user", "ada")
     assert code == 1
     assert "case_resolved" in err
+
+
+@pytest.mark.usefixtures("guest")
+def test_beside_a_demo_its_provider_is_used(
+    bursar: Command, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE", "BURSAR_SANDBOX"):
+        monkeypatch.delenv(name, raising=False)
+    port = sandbox.base_url.rpartition(":")[2]
+    monkeypatch.setenv("BURSAR_SANDBOX_STRIPE_PORT", port)
+    give = ("cases", "resolve", "1", "--user", "ada")
+    assert "No payment provider is set up" in bursar(*give)[2]
+    place = Place(tmp_path / "home")
+    place.prepare()
+    place.keep(Kept(secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET))
+    place.announce({})
+    code, _, err = bursar(*give)
+    assert (code, err) == (0, "")
 
 
 def test_a_note_needs_no_provider(bursar: Command, database_url: str) -> None:

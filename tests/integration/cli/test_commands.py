@@ -24,6 +24,24 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 Command = Callable[..., tuple[int, str, str]]
 
 
+SHOP = """
+[units.credit]
+name = "Credits"
+per_minor = { usd = "1" }
+[packs.bulk]
+name = "Bulk"
+unit = "credit"
+credits = 500
+prices = { usd = 500, jpy = 777 }
+capture = "manual"
+[plans.solo]
+name = "Solo"
+unit = "credit"
+features = ["history"]
+durations = { 1 = { usd = 900 }, 3 = { usd = 2400, eur = 2200 } }
+"""
+
+
 def store_event(database_url: str) -> None:
     async def store() -> None:
         conn = await connect(database_url)
@@ -66,6 +84,15 @@ def test_created_key_is_printed_once_listed_without_secret_and_revoked(bursar: C
     assert secret.strip() not in listed
     assert bursar("keys", "revoke", str(key["id"]))[0] == 0
     assert json.loads(bursar("keys", "list", "--json")[1])["data"][0]["revoked_at"]
+
+
+def test_what_users_typed_is_printed_as_it_is(bursar: Command) -> None:
+    for name in ("x [/z]", "[red]alarm[/red]", ":boom:", "bell\a and \x1b[31mred"):
+        assert bursar("keys", "create", "--user", "ada", "--name", name)[0] == 0
+    code, listed, err = bursar("keys", "list")
+    assert (code, err) == (0, "")
+    for shown in ("x [/z]", "[red]alarm[/red]", ":boom:", r"bell\x07 and \x1b[31mred"):
+        assert shown in listed
 
 
 def test_key_of_no_kind_or_two_kinds_is_wrong_usage(bursar: Command) -> None:
@@ -191,6 +218,48 @@ def test_serve_without_a_key_names_the_variable_and_starts_nothing(
         assert "STRIPE_SECRET_KEY" in err
         assert err.endswith("(misconfigured)\n")
     assert not (tmp_path / "home").exists()
+
+
+def test_serve_on_the_sandbox_without_a_secret_names_what_prints_one(
+    bare: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_SECRET_KEY", SECRET_KEY)
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "")
+    monkeypatch.setenv("BURSAR_SANDBOX", "1")
+    code, _, err = bare("serve")
+    assert (code, "`bursar listen`" in err) == (1, True)
+    monkeypatch.delenv("BURSAR_SANDBOX")
+    assert "the provider's dashboard" in bare("serve")[2]
+
+
+def test_catalogue_shows_each_currency_capture_durations_and_what_can_be_charged(
+    bursar: Command, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    for name, value in {
+        "BURSAR_SANDBOX": "1",
+        "STRIPE_API_BASE": sandbox.base_url,
+        "STRIPE_SECRET_KEY": SECRET_KEY,
+    }.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "shop.toml"
+    file.write_text(SHOP, encoding="utf-8")
+    assert bursar("catalog", "push", "--file", str(file))[0] == 0
+    code, shown, err = bursar("catalog", "show")
+    assert (code, err) == (0, "")
+    for words in (
+        "$5.00",
+        "¥777",
+        "manual: after review",
+        "$9.00 for 1 month, $24.00 for 3 months",
+    ):
+        assert words in shown
+    # The catalogue lets go as low as a cent; the provider does not.
+    assert "Credits: any amount from $0.50 to" in shown
+    packs = json.loads(bursar("catalog", "show", "--json")[1])["packs"]
+    assert [(pack["key"], pack["currency"]) for pack in packs] == [
+        ("bulk", "usd"),
+        ("bulk", "jpy"),
+    ]
 
 
 def test_catalogue_is_pushed_once_and_shown(

@@ -124,7 +124,7 @@ def test_refusal_of_the_sandbox_ends_with_1_and_its_words(bursar: Command) -> No
     )
     code, out, err = bursar("trigger", "payout.paid")
     assert (code, out) == (1, "")
-    assert "No scenario makes payout.paid happen." in err
+    assert "No scenario makes payout.paid happen. `bursar trigger --list` names those" in err
 
 
 def test_sandbox_that_is_away_is_said_with_what_starts_one(bare: Command) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+import card_form_shop
 from bursar.billing import authorizations, cases, letters
 from bursar.billing.events import TOPICS
 from bursar.billing.payments import Payment
+from bursar.billing.plan_terms import later
 from bursar.db.connections import Connection
 from bursar.entrypoints import sending, sending_mail
+from bursar.entrypoints.letters.letter import minute
 from bursar.entrypoints.sending_mail import WORDS
 from bursar.wiring import Wiring
 from letter_box import Box, letter_box
@@ -70,6 +75,20 @@ async def test_a_purchase_makes_one_receipt_however_often_it_is_told(
     assert "What you bought: Starter" in told
     assert "You get: " in told
     assert f"Payment: {payment.id}" in told
+
+
+async def test_the_receipt_of_a_plan_says_from_when_to_when_it_runs(
+    world: World, box: Box, tmp_path: Path
+) -> None:
+    await card_form_shop.push(world, tmp_path)
+    payment = await card_form_shop.buy(world, plan="pages-pro", months=3, shown_minor=8100)
+    assert payment.completed_at is not None
+    await subjects(world, box)
+    told = text(box)
+    end = later(payment.completed_at, 3)
+    assert "What you bought: Pro, 3 months" in told
+    assert f"Runs: {minute(payment.completed_at)} to {minute(end)}" in told
+    assert "Includes: priority, 100 exports" in told
 
 
 async def test_an_order_is_confirmed_when_it_is_captured(world: World, box: Box) -> None:
@@ -142,6 +161,15 @@ async def test_the_operator_is_told_of_a_case(world: World, box: Box) -> None:
     [subject] = await subjects(world, box)
     assert "Money came in that belongs to no order we know" in subject
     assert "Amount: $12.34" in text(box)
+    case_id = re.search(r"Case: (\d+)", text(box))
+    assert case_id is not None
+    # Each command is whole: pasted, it is taken.
+    for command in (
+        f"bursar cases show {case_id[1]} ",
+        f"bursar cases resolve {case_id[1]} --user ID ",
+        f'bursar cases resolve {case_id[1]} --note "what was done" ',
+    ):
+        assert command in text(box)
 
 
 async def test_without_an_operator_only_buyers_get_letters(world: World, box: Box) -> None:

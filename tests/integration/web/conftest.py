@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bursar_sandbox import control_client
 from bursar_sandbox.running import Sandbox
+from plan_pages import PlanShop, sell_plans
 from web_shop import Shop, shop_at
 
 
@@ -33,3 +35,22 @@ def shop(database_url: str, provider: Sandbox, tmp_path: Path) -> Iterator[Shop]
     ) as shop:
         shop.sell(tmp_path)
         yield shop
+
+
+@pytest.fixture(scope="module")
+def plan_provider() -> Iterator[Sandbox]:
+    """A sandbox whose clock may be moved."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def plans(database_url: str, plan_provider: Sandbox, tmp_path: Path) -> Iterator[PlanShop]:
+    """A shop that sells plans."""
+    with shop_at(
+        database_url, stripe_api_base=plan_provider.base_url, sandbox=True, limit_checkout="off"
+    ) as shop:
+        sell_plans(shop, tmp_path)
+        yield PlanShop(shop, plan_provider)
+    if control_client.ahead(plan_provider.base_url):
+        control_client.reset(plan_provider.base_url)

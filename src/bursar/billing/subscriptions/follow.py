@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bursar.billing import allowances, entitlements
+from bursar.billing import allowances, entitlements, payments
 from bursar.billing.allowances import Allowance, Closing, Period, Rollover
 from bursar.billing.catalog_plans import Terms
 from bursar.billing.entitlements import Grant, Source
@@ -98,7 +98,8 @@ async def _allow(
         return
     current = max(greatest, key=lambda due: due.starts_at)
     ends_at = _end(row, current, paid, rules)
-    for due in [due for due in begun if max(due.ends_at, due.paid_at) > at - RECENT]:
+    recent = [due for due in begun if max(due.ends_at, due.paid_at) > at - RECENT]
+    for due in await _kept(conn, row, recent):
         allowance = Allowance(
             period=_period(row, due),
             target=due.target,
@@ -117,6 +118,28 @@ async def _allow(
         if due.ends_at + 2 * rules.grace > at
     ]
     await allowances.close(conn, closings, at=at)
+
+
+async def _kept(conn: Connection, row: Subscription, begun: Sequence[Due]) -> list[Due]:
+    """What is due of what the shop still has the money for.
+
+    A refund takes its share of what was given by then; a later month of a year that was paid at
+    once comes with the share that was not given back, which no later refund takes.
+    """
+    later = {due.payment_id for due in begun if due.payment_id and _is_later(due)}
+    back = await payments.shares_back(conn, row.customer_id, sorted(later)) if later else {}
+    return [_lessened(due, *back.get(due.payment_id or 0, (0, 0))) for due in begun]
+
+
+def _lessened(due: Due, refunded: int, captured: int) -> Due:
+    if not refunded or not _is_later(due):
+        return due
+    return replace(due, target=due.target * (captured - refunded) // captured, payment_id=None)
+
+
+def _is_later(due: Due) -> bool:
+    """Whether it is of a month that began after its year was paid."""
+    return due.starts_at > due.paid_at + timedelta(days=1)
 
 
 def _end(row: Subscription, current: Due, paid: Sequence[Due], rules: Rules) -> datetime:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bursar.billing import cases
+from bursar.billing import cases, customers
 from bursar.billing.rules import Rules
 from bursar.billing.subscriptions import rows
 from bursar.billing.subscriptions.follow import name
@@ -34,6 +34,8 @@ async def watch(conn: Connection, read: Sequence[Read], *, at: datetime, rules: 
     """Open a case for each subscription that is one too many, and close those that are not."""
     touched = {(one.row.customer_id, one.row.plan_group) for one in read if one.row.plan_group}
     for customer_id, group in sorted((c, g) for c, g in touched if g is not None):
+        # Of two that are stored at once the second sees the first.
+        await customers.lock(conn, customer_id)
         live = [row for row in await rows.list_live(conn, customer_id) if _counts(row, group)]
         firsts: dict[str, Subscription] = {}
         extra = [row for row in live if firsts.setdefault(row.provider, row) is not row]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bursar.entrypoints.letters.letter import Letter, Matter, day
+from bursar.entrypoints.letters.letter import Letter, Matter, day, greeting
 
 
 def confirmation(matter: Matter) -> Letter:
@@ -17,7 +17,7 @@ def confirmation(matter: Matter) -> Letter:
     return Letter(
         subject=f"Your order at {matter.shop} is confirmed: {taken}",
         heading="Your order is confirmed",
-        paragraphs=(_greeting(matter), *told),
+        paragraphs=(greeting(matter), *told),
         rows=_rows(matter),
         link=_account(matter),
         tone="good",
@@ -29,7 +29,7 @@ def receipt(matter: Matter) -> Letter:
     return Letter(
         subject=f"Your receipt from {matter.shop}: {matter.money('captured')}",
         heading="Thank you for your payment",
-        paragraphs=(_greeting(matter), f"We received {matter.money('captured')}."),
+        paragraphs=(greeting(matter), f"We received {matter.money('captured')}."),
         rows=_rows(matter),
         link=_account(matter),
         tone="good",
@@ -49,7 +49,7 @@ def refund(matter: Matter) -> Letter:
         subject=f"Your refund from {matter.shop}: {back}",
         heading="Your money is on its way back",
         paragraphs=(
-            _greeting(matter),
+            greeting(matter),
             told,
             "It goes to the card or account that you paid with. Banks take 5 to 10 days to show "
             "it.",
@@ -64,10 +64,6 @@ def refund(matter: Matter) -> Letter:
         link=_account(matter),
         tone="note",
     )
-
-
-def _greeting(matter: Matter) -> str:
-    return f"Hello {matter.name}," if matter.name else "Hello,"
 
 
 def _item(matter: Matter) -> tuple[tuple[str, str], ...]:

@@ -42,10 +42,17 @@ class Matter:
     """When the plan that was bought runs, in words; empty for what is no plan."""
     includes: str = ""
     """The plan's features in words."""
+    without_card: Literal["", "cancel", "pause"] = ""
+    """What a trial without a card comes to; empty where a card was asked for."""
 
     def money(self, key: str) -> str:
         """An amount of the event in words."""
         return format_money(int(self.data[key]), str(self.data["currency"]))
+
+
+def greeting(matter: Matter) -> str:
+    """The first words to a buyer."""
+    return f"Hello {matter.name}," if matter.name else "Hello,"
 
 
 def day(at: datetime) -> str:

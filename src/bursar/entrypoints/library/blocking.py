@@ -19,6 +19,7 @@ from bursar.entrypoints.library.catalog import Catalog
 from bursar.entrypoints.library.checkouts import Checkouts
 from bursar.entrypoints.library.credits import Credits
 from bursar.entrypoints.library.entitlements import Entitlements
+from bursar.entrypoints.library.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,6 +86,20 @@ class SyncCheckouts:
         self.open = waiter.blocking(checkouts.open)
 
 
+class SyncSubscriptions:
+    """`bursar.subscriptions`, blocking."""
+
+    def __init__(self, waiter: Waiter, subscriptions: Subscriptions) -> None:
+        self.open = waiter.blocking(subscriptions.open)
+        self.get = waiter.blocking(subscriptions.get)
+        self.preview = waiter.blocking(subscriptions.preview)
+        self.change = waiter.blocking(subscriptions.change)
+        self.cancel = waiter.blocking(subscriptions.cancel)
+        self.resume = waiter.blocking(subscriptions.resume)
+        self.pause = waiter.blocking(subscriptions.pause)
+        self.portal = waiter.blocking(subscriptions.portal)
+
+
 class SyncEntitlements:
     """`bursar.entitlements`, blocking."""
 
@@ -114,12 +129,14 @@ class Sync:
         *,
         credits: Credits,
         checkouts: Checkouts,
+        subscriptions: Subscriptions,
         entitlements: Entitlements,
         catalog: Catalog,
     ) -> None:
         waiter = Waiter(loop)
         self.credits = SyncCredits(waiter, credits)
         self.checkouts = SyncCheckouts(waiter, checkouts)
+        self.subscriptions = SyncSubscriptions(waiter, subscriptions)
         self.entitlements = SyncEntitlements(waiter, entitlements)
         self.catalog = SyncCatalog(waiter, catalog)
         self._opened = opened

@@ -26,6 +26,7 @@ from bursar.entrypoints.library.checkouts import Checkouts
 from bursar.entrypoints.library.credits import Credits
 from bursar.entrypoints.library.entitlements import Entitlements
 from bursar.entrypoints.library.reactions import H, Reactions
+from bursar.entrypoints.library.subscriptions import Subscriptions
 from bursar.messages import outbox
 from bursar.wiring import Wiring, opened
 
@@ -59,6 +60,7 @@ class Bursar:
         self.settings = settings or config.read()
         self.credits = Credits(self._wiring)
         self.checkouts = Checkouts(self._wiring)
+        self.subscriptions = Subscriptions(self._wiring)
         self.entitlements = Entitlements(self._wiring)
         self.catalog = Catalog(self._wiring)
         self.sync = Sync(
@@ -66,6 +68,7 @@ class Bursar:
             self._loop,
             credits=self.credits,
             checkouts=self.checkouts,
+            subscriptions=self.subscriptions,
             entitlements=self.entitlements,
             catalog=self.catalog,
         )

@@ -39,7 +39,7 @@ def key_of(fields: Mapping[str, str]) -> str:
 
 
 async def do(
-    site: Site, visitor: Visitor, route: str, form_key: str, words: str, work: Work
+    site: Site, visitor: Visitor, work: Work, *, route: str, form_key: str, words: str
 ) -> Response:
     """303 to where the work leads. `words` are the same for the same order of the same form.
 

@@ -38,7 +38,7 @@ async def open_once(
         )
         return _way_to(payment)
 
-    return await once.do(site, visitor, route, form_key, words, work)
+    return await once.do(site, visitor, work, route=route, form_key=form_key, words=words)
 
 
 def success_url(site: Site) -> str:

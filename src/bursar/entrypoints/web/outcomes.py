@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bursar.billing.catalog import Unit
 from bursar.billing.payments import Payment
 from bursar.entrypoints.web.badges import Badge, payment_badge
+from bursar.entrypoints.web.beginnings import Begun
 from bursar.entrypoints.web.figures import amount_of
 from bursar.entrypoints.web.plan_lines import PlanLine
 from bursar.ledger.balances import PostingRow
@@ -47,6 +48,8 @@ DECLINED = (
 
 # The states in which money was taken, so that there is something to have a receipt of.
 RECEIPTS = ("completed", "partially_refunded", "refunded", "disputed")
+# What a payment brings: what was bought, or a plan's allowance.
+BRINGS = ("purchase", "subscription")
 TOTAL_WORDS = {
     "completed": "Paid",
     "partially_refunded": "Paid",
@@ -91,6 +94,7 @@ class Outcome:
     waiting: bool = False
     credited: Credited | None = None
     plan: PlanLine | None = None
+    begun: Begun | None = None
     receipt_url: str | None = None
 
 
@@ -102,7 +106,7 @@ def credited(
     `postings` are the newest of the payment's unit; None when the purchase is not among them.
     """
     for index, posting in enumerate(postings):
-        if posting.payment_id == payment.id and posting.type == "purchase" and unit is not None:
+        if posting.payment_id == payment.id and posting.type in BRINGS and unit is not None:
             older = postings[index + 1] if index + 1 < len(postings) else None
             before = older.balance_after if older else 0
             # Where part of it paid a debt the balance rose by less: then only what is now is said.
@@ -122,10 +126,16 @@ def outcome(
     waited_seconds: int = 0,
     brought: Credited | None,
     plan: PlanLine | None = None,
+    begun: Begun | None = None,
 ) -> Outcome:
     """What to tell the buyer of `payment`, who has been waiting for `waited_seconds`."""
     status = payment.status
     heading, sentence = _words(payment, status, waited_seconds, brought)
+    if begun is not None:
+        heading, sentence = begun.heading, begun.sentence
+        if payment.captured_minor:
+            paid = format_money(payment.captured_minor, payment.currency)
+            sentence = f"You paid {paid}. {sentence}"
     # While the session is open the order is kept there: another card pays the same one.
     again = payment.session_url or payment.request.get("page")
     retry = status == "failed" and again
@@ -133,7 +143,9 @@ def outcome(
     act = (
         Act("Try another card", again or "")
         if retry
-        else Act("See your balance" if brought or plan is None else "See your plan", "/account")
+        else Act(
+            "See your plan" if begun or (plan and not brought) else "See your balance", "/account"
+        )
         if done or status == "processing"
         else Act("Back to the payment", again)
         if status == "pending" and again and waited_seconds >= LONG_SECONDS
@@ -153,6 +165,7 @@ def outcome(
         waiting=status in ("pending", "processing"),
         credited=brought if status == "completed" else None,
         plan=plan if status == "completed" else None,
+        begun=begun,
         # A provider has a page for what is only held, too; it is no receipt.
         receipt_url=payment.receipt_url if status in RECEIPTS else None,
     )

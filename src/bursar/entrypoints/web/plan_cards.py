@@ -205,7 +205,9 @@ def _way(
         return "manage", "Manage", "/account#plan"
     if have is not None:
         to = f"{plan.key}:{sold.interval}"
-        words = f"Switch to {sold.interval}ly" if have.plan == plan.key else f"Switch to {plan.name}"
+        words = (
+            f"Switch to {sold.interval}ly" if have.plan == plan.key else f"Switch to {plan.name}"
+        )
         return "switch", words, f"/account/plan/{have.id}/change?{urlencode({'to': to})}"
     if trial:
         return "subscribe", f"Start {trial}-day trial", ""
@@ -220,14 +222,18 @@ def _terms(plan: Plan, sold: PlanPrice, trial: int | None, now: datetime) -> str
     if plan.terms.trial_card:
         return f"Free for {trial} days. First charge on {first}, then {each} until you cancel."
     then = "it ends" if plan.terms.trial_end == "cancel" else "it pauses"
-    return f"Free for {trial} days, no card needed. Then {each} from {first}; without a card {then}."
+    return (
+        f"Free for {trial} days, no card needed. Then {each} from {first}; without a card {then}."
+    )
 
 
 def _saving(plans: Sequence[Plan], currency: str) -> str:
     """How many months a year saves, if it is the same whole number for all plans sold both ways."""
     saved: set[float] = set()
     for plan in plans:
-        offered = {one.interval: one.amount_minor for one in plan.prices if one.currency == currency}
+        offered = {
+            one.interval: one.amount_minor for one in plan.prices if one.currency == currency
+        }
         if offered.get("month") and "year" in offered:
             saved.add((12 * offered["month"] - offered["year"]) / offered["month"])
     months = saved.pop() if len(saved) == 1 else 0

@@ -33,16 +33,9 @@ DECLINED = (
     "The payment provider could not take the money, so nothing was changed and you were not "
     "charged. Update your card, or try again."
 )
+REQUOTED = "What this costs has changed since it was shown to you. Nothing was charged."
 
 log = structlog.get_logger("bursar.web")
-
-
-class Requoted(errors.Conflict):
-    """What a change costs is not what was shown."""
-
-    def __init__(self, preview: Preview, told: str) -> None:
-        super().__init__(told)
-        self.preview = preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +84,7 @@ async def _open(site: Site, request: Request) -> Changing:
     return Changing(visitor, row, name, found)
 
 
-async def _choose(
-    site: Site, request: Request, changing: Changing, *, fault: str = ""
-) -> Response:
+async def _choose(site: Site, request: Request, changing: Changing, *, fault: str = "") -> Response:
     async with site.wiring.db.connection() as conn:
         units = {unit.name: unit for unit in await catalog.list_units(conn)}
     row, query = changing.row, request.query_params
@@ -161,7 +152,7 @@ def _quote(
         "quote": made,
         "told": told,
         "declined": declined,
-        "portal": provider.capabilities.recurring.portal,
+        "portal": provider.name if provider.capabilities.recurring.portal else "",
         "key": uuid4().hex,
     }
     return pages.render(
@@ -183,6 +174,7 @@ async def confirm(site: Site, request: Request) -> Response:
         visitor = await visitors.require(conn, request)
         row = await subscriptions.own(conn, visitor, request)
     done = f"/account?said=changed&of={row.id}#plan"
+    requoted: list[Preview] = []
 
     async def work(key: idempotency.Key, resume: str | None) -> str:
         changing = None if resume else await _open(site, request)
@@ -196,8 +188,11 @@ async def confirm(site: Site, request: Request) -> Response:
             target = plan_quotes.read_target(
                 changing.found, changing.row, fields.get("to", ""), fields.get("quantity", "")
             )
-            at = await _agreed(site, changing, target, fields)
-            wanted = _wanted(site, changing, target, at)
+            preview, agreed = await _agree(site, changing, target, fields)
+            if not agreed:
+                requoted.append(preview)
+                raise errors.Conflict("What the change costs is not what was shown.")
+            wanted = _wanted(site, changing, target, preview.at)
         wiring = site.wiring
         await subscription_changes.request(
             wiring.db, wiring.providers, wanted, clock=wiring.clock, key=key, resume=resume
@@ -206,9 +201,11 @@ async def confirm(site: Site, request: Request) -> Response:
 
     words = f"{row.id}:{fields.get('to')}:{fields.get('quantity')}:{fields.get('at')}"
     try:
-        return await once.do(site, visitor, ROUTE, form_key, words, work)
-    except Requoted as error:
-        return await _again(site, request, fields, preview=error.preview, told=error.detail)
+        return await once.do(site, visitor, work, route=ROUTE, form_key=form_key, words=words)
+    except errors.Conflict:
+        if not requoted:
+            raise
+        return await _again(site, request, fields, preview=requoted[0])
     except errors.ProviderRejected as error:
         log.info("change_refused", subscription_id=row.id, detail=error.detail)
         return await _again(site, request, fields, declined=DECLINED)
@@ -216,22 +213,18 @@ async def confirm(site: Site, request: Request) -> Response:
         return once.leave(subscriptions.STORED)
 
 
-async def _agreed(
+async def _agree(
     site: Site, changing: Changing, target: Target, fields: Mapping[str, str]
-) -> datetime:
-    """The moment of the quote that was shown, if the provider still says the same of it.
+) -> tuple[Preview, bool]:
+    """What the change costs by the quote that was shown, and whether the provider still says so.
 
-    Raises Requoted.
+    A quote that is too old is reckoned for this moment.
     """
     at = plan_quotes.read_moment(fields.get("at", ""), site.wiring.clock.now())
     preview = await _preview(site, changing, target, at)
     made = plan_quotes.quote(preview, target, _wanted(site, changing, target, None).proration)
-    shown = {name: fields.get(name) for name in ("proration", "today", "next")}
-    if at is None:
-        raise Requoted(preview, "That price was reckoned a while ago. This is what it costs now.")
-    if any(made.fields[name] != said for name, said in shown.items()):
-        raise Requoted(preview, "The price has changed since it was shown to you.")
-    return preview.at
+    same = all(made.fields[name] == fields.get(name) for name in ("proration", "today", "next"))
+    return preview, at is not None and same
 
 
 async def _again(
@@ -240,10 +233,10 @@ async def _again(
     fields: Mapping[str, str],
     *,
     preview: Preview | None = None,
-    told: str = "",
     declined: str = "",
 ) -> Response:
     """The quote as it is now, and why nothing was done."""
+    told = "" if declined else REQUOTED
     changing = await _open(site, request)
     target = plan_quotes.read_target(
         changing.found, changing.row, fields.get("to", ""), fields.get("quantity", "")

@@ -107,7 +107,7 @@ async def _page(
         topup = offers.top_up(await catalog.list_units(conn), provider.capabilities.minimum_minor)
     plans = await _durations(site, conn, provider, currency)
     values: dict[str, object] = {
-        **await subscribing.section(site, request, conn, provider, visitor, currency),
+        **await subscribing.section(site, request, conn, provider, visitor, currency=currency),
         "durations": plans,
         "tables": offers.rates(packs, kept=query.get("package")),
         "topup": topup,

@@ -37,6 +37,7 @@ async def section(
     conn: Connection,
     provider: Provider,
     visitor: Visitor | None,
+    *,
     currency: str,
 ) -> dict[str, object]:
     """What the pricing page shows of plans that renew."""
@@ -61,9 +62,7 @@ async def section(
     }
 
 
-async def _had(
-    conn: Connection, visitor: Visitor | None, plans: Sequence[Plan]
-) -> frozenset[str]:
+async def _had(conn: Connection, visitor: Visitor | None, plans: Sequence[Plan]) -> frozenset[str]:
     """The groups whose trial the visitor has had."""
     if visitor is None:
         return frozenset()

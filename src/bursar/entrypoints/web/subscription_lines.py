@@ -189,7 +189,7 @@ def _resume(row: Subscription) -> str:
 
 
 def told(said: str, row: Subscription, terms: Terms | None) -> tuple[str, str] | None:
-    """What was done just now: a heading and a sentence; None if the subscription shows otherwise."""
+    """What was done just now, a heading and a sentence; None if the subscription says otherwise."""
     name, running = plan_name(row, terms), row.status in ("trialing", "active")
     if said == "changed" and running:
         return f"You have {name} now.", f"It costs {price_of(row)}."

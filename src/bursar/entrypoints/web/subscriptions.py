@@ -1,7 +1,7 @@
-"""Subscriptions on the account page, and the acts there: cancel, resume, pause, the portal.
+"""Subscriptions on the account page, and the acts there: cancel, resume, pause.
 
-Owns `/account/plan/{id}/cancel`, `/resume` and `/pause`, and `/account/portal`. What a subscription
-is, the provider says; a page shows it as it was last read.
+Owns `/account/plan/{id}/cancel`, `/resume` and `/pause`. What a subscription is, the provider says;
+a page shows it as it was last read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bursar.entrypoints.web import forms, once, pages, subscription_lines, visit
 from bursar.entrypoints.web.figures import plural
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.plan_cards import features
-from bursar.entrypoints.web.subscription_lines import FailedCharge, plan_name, price_of
+from bursar.entrypoints.web.subscription_lines import plan_name, price_of
 from bursar.entrypoints.web.visitors import Visitor
 from bursar.providers.recurring import NOT_RECURRING, Recurring
 
@@ -73,7 +73,7 @@ async def section(
             for bill in shown
         ],
         "invoices_more": len(bills) > INVOICES,
-        "portal": await _portal_customer(site, conn, visitor) is not None,
+        "portal": await portal_of(site, conn, visitor),
         "told": said,
         "plan_key": uuid4().hex,
     }
@@ -90,7 +90,7 @@ def _owed(row: Subscription, bill: Invoice | None) -> Invoice | None:
 
 
 def _can(site: Site, row: Subscription) -> Recurring:
-    provider = site.wiring.providers.get(row.provider)  # type: ignore[call-overload]
+    provider = site.wiring.providers.get(row.provider)
     return provider.capabilities.recurring if provider else NOT_RECURRING
 
 
@@ -198,31 +198,17 @@ async def _steer(
         return f"/account?said={said}&of={row.id}#plan"
 
     try:
-        return await once.do(site, visitor, f"{ROUTE}/{said}", form_key, str(row.id), work)
+        route = f"{ROUTE}/{said}"
+        return await once.do(site, visitor, work, route=route, form_key=form_key, words=str(row.id))
     except OPEN:
         return once.leave(STORED)
 
 
-async def portal(site: Site, request: Request) -> Response:
-    """POST /account/portal: to the provider's own pages; to the prices where there is nothing."""
-    await forms.read(request)
-    async with site.wiring.db.connection() as conn:
-        visitor = await visitors.require(conn, request)
-        found = await _portal_customer(site, conn, visitor)
-    if found is None:
-        return once.leave("/pricing")
-    name, theirs = found
-    url = await site.wiring.provider(name).open_portal(theirs, f"{site.own_url}/account")
-    return once.leave(url)
-
-
-async def _portal_customer(
-    site: Site, conn: Connection, visitor: Visitor
-) -> tuple[str, str] | None:
-    """The provider that has a portal for this customer, and the customer's id there."""
+async def portal_of(site: Site, conn: Connection, visitor: Visitor) -> str:
+    """The provider that has a portal for this customer; empty where there is none."""
     for name, provider in site.wiring.providers.items():
         if provider.capabilities.recurring.portal:
             theirs = await provider_customers.find_name(conn, name, visitor.user.customer_id)
             if theirs is not None:
-                return name, theirs
-    return None
+                return name
+    return ""

@@ -15,10 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bursar import errors
-from bursar.billing import catalog, checkouts, customers, payments, plan_terms
+from bursar.billing import catalog, catalog_plans, checkouts, customers, payments, plan_terms
 from bursar.billing.payments import Payment
+from bursar.billing.subscriptions import rows
 from bursar.db import Connection
-from bursar.entrypoints.web import outcomes, pages, plan_lines, visitors
+from bursar.entrypoints.web import beginnings, outcomes, pages, plan_lines, visitors
+from bursar.entrypoints.web.beginnings import Begun
 from bursar.entrypoints.web.outcomes import Act, Brief, Credited, Outcome
 from bursar.entrypoints.web.pages import Site
 from bursar.entrypoints.web.plan_lines import PlanLine
@@ -29,6 +31,7 @@ log = structlog.get_logger("bursar.web")
 
 PROVIDER_ID_MAX = 255
 POSTINGS_LOOKED_AT = 100
+SUBSCRIPTIONS_LOOKED_AT = 100
 REFRESH_SECONDS = 4
 # The page without script asks again by itself for a while, and then leaves it to the reader.
 REFRESHES_UNTIL_SECONDS = 300
@@ -88,7 +91,10 @@ async def _look(site: Site, request: Request) -> Look:
     async with site.wiring.db.connection() as conn:
         brought = await _credited(conn, payment)
         plan = await _plan(site, conn, payment)
-    outcome = outcomes.outcome(payment, waited_seconds=waited, brought=brought, plan=plan)
+        begun = await _begun(conn, payment)
+    outcome = outcomes.outcome(
+        payment, waited_seconds=waited, brought=brought, plan=plan, begun=begun
+    )
     return Look(visitor, outcome, waited)
 
 
@@ -160,6 +166,17 @@ async def _plan(site: Site, conn: Connection, payment: Payment) -> PlanLine | No
         if term.payment_id == payment.id and term.starts_at < term.ends_at:
             name = plan_lines.plan_name(str(payment.snapshot["name"]))
             return plan_lines.plan_line([term], name, now)
+    return None
+
+
+async def _begun(conn: Connection, payment: Payment) -> Begun | None:
+    """The subscription that the payment began, if it did."""
+    if payment.status != "completed" or not payment.snapshot.get("subscribes"):
+        return None
+    for row in await rows.list_for(conn, payment.customer_id, limit=SUBSCRIPTIONS_LOOKED_AT):
+        if row.reference == payment.reference:
+            terms = await catalog_plans.list_terms(conn, row.provider, [row.price_id])
+            return beginnings.begun(row, terms.get(row.price_id))
     return None
 
 

@@ -40,7 +40,7 @@ RETRIES = 2
 AMOUNT_MAX_MINOR = 99_999_999
 
 API = "https://api.stripe.com"
-HOSTED_ORIGIN = "https://checkout.stripe.com"
+HOSTED_ORIGINS = ("https://checkout.stripe.com", "https://billing.stripe.com")
 LIBRARY_ORIGIN = "https://js.stripe.com"
 
 # What a page needs that has Stripe's card form in it (docs.stripe.com/security/guide, "CSP").
@@ -103,11 +103,10 @@ class Stripe(
             max_network_retries=retries,
         )
         super().__init__(client)
-        hosted = HOSTED_ORIGIN if base == API else base
         self.capabilities = Capabilities(
             manual_capture=True,
             free_amount=True,
-            hosted_origins=(hosted,),
+            hosted_origins=HOSTED_ORIGINS if base == API else (base,),
             minimum_minor=MINIMUM_MINOR,
             maximum_minor=AMOUNT_MAX_MINOR,
             card_form=CARD_FORM if base == API else _card_form_at(base),
