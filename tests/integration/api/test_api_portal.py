@@ -32,7 +32,7 @@ async def sign_in(desk: Desk, user_id: str) -> dict[str, str]:
     async with desk.shop.world.wiring.db.transaction() as conn:
         token = await sessions.create_link(conn, user_id)
         signed_in = await sessions.redeem(conn, token)
-    return {"Cookie": f"bursar_session={signed_in.token}"}
+    return {"Cookie": f"bursar_session={signed_in.session_token}"}
 
 
 async def test_a_customer_gets_the_portals_address(desk: Desk) -> None:

@@ -226,3 +226,25 @@ async def test_decimals_can_not_change_under_balances(world: World, tmp_path: Pa
     text = small("mug", 700).replace('name = "Pages"', 'name = "Pages"\ndecimals = 2')
     with pytest.raises(errors.CatalogInvalid, match="decimals"):
         await push(world, text, tmp_path)
+
+
+async def test_a_push_touches_only_the_products_that_say_something_else(
+    world: World, tmp_path: Path
+) -> None:
+    def told() -> list[str]:
+        listed = world.stripe.v1.events.list({"type": "product.updated", "limit": 100})
+        return [event.data.object["name"] for event in listed.data]
+
+    await push(world, small("same", 500), tmp_path)
+    before = told()
+    await push(world, small("same", 500), tmp_path)
+    assert told() == before
+    await push(world, small("same", 500, name="Renamed"), tmp_path)
+    assert told() == ["Renamed", *before]
+    # What somebody changed in the dashboard is brought back.
+    world.stripe.v1.products.update("bursar_pack_same", {"description": "By hand"})
+    await push(world, small("same", 500, name="Renamed"), tmp_path)
+    assert not world.stripe.v1.products.retrieve("bursar_pack_same").description
+    world.stripe.v1.products.update("bursar_pack_same", {"active": False})
+    await push(world, small("same", 500, name="Renamed"), tmp_path)
+    assert world.stripe.v1.products.retrieve("bursar_pack_same").active

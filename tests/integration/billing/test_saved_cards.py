@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from bursar import errors
@@ -11,6 +12,7 @@ from bursar.access.actors import Actor
 from bursar.billing import catalog_file, catalog_push, saved_cards
 from bursar.wiring import opened
 from bursar_sandbox.running import Sandbox
+from web_shop import CARD, GOOD
 from worlds import ROOT, World, settings_for, stripe_client
 
 ADA = Actor("user", "ada", None)
@@ -99,3 +101,21 @@ async def test_receipts_have_one_sender(
             str(payment.session_id), {"expand": ["payment_intent"]}
         )
         assert (session.payment_intent.receipt_email or "") == sent_to
+
+
+async def test_a_buyer_who_ticks_the_box_finds_the_card_next_time(world: World) -> None:
+    first = await world.open_checkout("ada")
+    assert first.session_url is not None
+    assert "Save this card" in httpx.get(first.session_url).text
+    unticked = httpx.post(first.session_url, data={**CARD, "card_number": GOOD})
+    assert unticked.status_code == 303
+    assert await cards(world, first.customer_id) == []
+    second = await world.open_checkout("ada")
+    form = {**CARD, "card_number": GOOD, "save": "yes"}
+    assert httpx.post(second.session_url or "", data=form).status_code == 303
+    [kept] = await cards(world, second.customer_id)
+    assert (kept.brand, kept.last4) == ("visa", "4242")
+    third = await world.open_checkout("ada")
+    assert kept.id in httpx.get(third.session_url or "").text
+    other = await world.open_checkout("bob")
+    assert kept.id not in httpx.get(other.session_url or "").text

@@ -250,7 +250,7 @@ def test_catalogue_shows_each_currency_capture_durations_and_what_can_be_charged
         "$5.00",
         "¥777",
         "manual: after review",
-        "$9.00 for 1 month, $24.00 for 3 months",
+        "$9.00 for 1 month, €22.00 for 3 months",
     ):
         assert words in shown
     # The catalogue lets go as low as a cent; the provider does not.

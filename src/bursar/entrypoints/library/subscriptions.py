@@ -67,7 +67,7 @@ class Subscriptions:
         success_url: str | None = None,
         cancel_url: str | None = None,
         customer_id: int | None = None,
-        provider: str = "stripe",
+        provider: str | None = None,
     ) -> CheckoutAnswer:
         """Open a checkout that begins a plan: the buyer is sent to `url`.
 
@@ -88,7 +88,9 @@ class Subscriptions:
         caller = await self._caller(user_id, customer_id)
         body = CheckoutRequest(**said.model_dump(exclude={"provider"}))
         claimed = _claim(caller, "POST /api/subscribe", key, said)
-        return await open_for(self._wiring(), provider, caller, body, claimed)
+        wiring = self._wiring()
+        usual = next(iter(wiring.providers), "")
+        return await open_for(wiring, provider or usual, caller, body, claimed)
 
     async def get(
         self, user_id: str, *, id: int | None = None, customer_id: int | None = None
