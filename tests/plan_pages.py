@@ -81,9 +81,7 @@ class PlanShop:
     @property
     def stripe(self) -> Any:
         addresses: Any = {"api": self.sandbox.base_url}
-        return stripe.StripeClient(
-            SECRET_KEY, base_addresses=addresses, max_network_retries=0
-        ).v1
+        return stripe.StripeClient(SECRET_KEY, base_addresses=addresses, max_network_retries=0).v1
 
     def subscribe(
         self, browser: httpx.Client, plan: str, period: str = "month", card: str = GOOD
@@ -154,7 +152,9 @@ def form(page: httpx.Response, action: str) -> dict[str, str]:
 def press(browser: httpx.Client, plan: str, period: str = "month") -> httpx.Response:
     """Press the plan's button on the price list."""
     page = browser.get("/pricing", params={"period": period})
-    forms = re.findall(r'<form method="post" action="/pricing/subscribe".*?</form>', page.text, re.S)
+    forms = re.findall(
+        r'<form method="post" action="/pricing/subscribe".*?</form>', page.text, re.S
+    )
     mine = next(found for found in forms if f'value="{plan}"' in found)
     fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', mine))
     return browser.post("/pricing/subscribe", data=fields)

@@ -22,7 +22,8 @@ _PATIENCE_SECONDS = 15.0
 _LOOK_SECONDS = 0.1
 
 EVENTS: tuple[str, ...] = tuple(sorted(triggers.SCENARIOS))
-"""The types of events that `trigger` can make happen."""
+"""What `trigger` can make happen: types of events, and two names that Stripe's own tool has for
+those of a subscription's invoice, `subscription.payment_failed` and `.payment_succeeded`."""
 
 
 class SandboxError(Exception):
@@ -147,7 +148,8 @@ def trigger(base_url: str, event: str, *, key: str = DEFAULT_KEY) -> dict[str, A
             raise SandboxError(f"The sandbox's answer has no {missing}.") from missing
         deadline = time.monotonic() + _PATIENCE_SECONDS
         since = {"ending_before": mark} if mark else {}
-        while not (found := _events(client, {"limit": "1", "type": event, **since})):
+        wanted = {"limit": "1", "type": triggers.event_of(event), **since}
+        while not (found := _events(client, wanted)):
             if time.monotonic() > deadline:
                 raise SandboxError(f"{event} did not come about in {_PATIENCE_SECONDS:.0f} s.")
             time.sleep(_LOOK_SECONDS)

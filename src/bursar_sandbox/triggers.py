@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from bursar_sandbox import saving_triggers
+from bursar_sandbox import saving_triggers, subscription_triggers
 from bursar_sandbox.scenario import Caller, Scenario
 
 _BACK = "https://shop.example/back"
@@ -163,6 +163,7 @@ def _tax_rate(call: Caller) -> Any:
 
 SCENARIOS: dict[str, Scenario] = {
     **saving_triggers.SCENARIOS,
+    **subscription_triggers.SCENARIOS,
     "balance.available": partial(_intent, "pm_card_bypassPending"),
     "charge.captured": _captured,
     "charge.dispute.closed": _dispute_closed,
@@ -209,3 +210,12 @@ SCENARIOS: dict[str, Scenario] = {
     "tax_rate.created": _tax_rate,
     "tax_rate.updated": partial(_change, _tax_rate, "tax_rates"),
 }
+_EVENTS = {
+    "subscription.payment_failed": "invoice.payment_failed",
+    "subscription.payment_succeeded": "invoice.payment_succeeded",
+}
+
+
+def event_of(name: str) -> str:
+    """The type of the event that a scenario is about: its name, but for two old names."""
+    return _EVENTS.get(name, name)

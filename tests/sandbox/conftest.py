@@ -24,10 +24,13 @@ def client_of(base_url: str, key: str = KEY) -> Any:
 
 @pytest.fixture(scope="session")
 def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests that only add to it."""
+    """One sandbox for all tests that only add to it; all that it says is checked, as below."""
     home = tmp_path_factory.mktemp("sandbox")
-    with Sandbox(home=home, record=home / "record.jsonl") as sandbox:
+    record = home / "record.jsonl"
+    with Sandbox(home=home, record=record) as sandbox:
         yield sandbox
+    # Some of these tests have it say nothing over the API.
+    assert not record.stat().st_size or recorded.problems(record, schema_or_skip()) == []
 
 
 @pytest.fixture(scope="module")

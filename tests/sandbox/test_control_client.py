@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bursar_sandbox import control_client
+from bursar_sandbox import control_client, triggers
 from bursar_sandbox.control_client import EVENTS, SandboxError
 from bursar_sandbox.running import Sandbox
 from stripe_receiver import Receiver
@@ -23,7 +23,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.mark.parametrize("event", EVENTS)
 def test_trigger_makes_its_event_happen(sandbox: Sandbox, event: str) -> None:
     found = control_client.trigger(sandbox.base_url, event)
-    assert (found["object"], found["type"]) == ("event", event)
+    assert (found["object"], found["type"]) == ("event", triggers.event_of(event))
 
 
 def test_trigger_returns_the_event_that_it_made_and_no_earlier_one(sandbox: Sandbox) -> None:

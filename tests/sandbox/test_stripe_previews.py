@@ -247,7 +247,7 @@ def test_preview_leaves_no_event(v1: Any, plans: Plans) -> None:
     before = v1.events.list({"limit": 1}).data[0].id
     preview(v1, subscription, **switch(subscription, plans.monthly(2000)))
     made = v1.events.list({"ending_before": before, "limit": 100}).data
-    assert {event.type for event in made} <= {"product.created", "price.created"}
+    assert {event.type for event in made} <= {"product.created", "price.created", "plan.created"}
 
 
 def test_what_previews_cannot_show_is_refused(v1: Any, plans: Plans) -> None:

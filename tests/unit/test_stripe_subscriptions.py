@@ -88,6 +88,15 @@ def test_an_end_with_the_period_is_at_the_period_s_end_where_no_time_is_told() -
     assert (fact.cancel_at, fact.cancel_at_period_end) == (BEGIN + timedelta(seconds=9), False)
 
 
+def test_an_end_by_a_date_is_one_with_the_period_where_the_period_ends_then() -> None:
+    told = subscription(cancel_at=int(END.timestamp()))
+    fact = subscriptions.answer(told)
+    assert (fact.cancel_at, fact.cancel_at_period_end) == (END, True)
+    assert subscriptions.ends_by_date(told)
+    assert not subscriptions.ends_by_date({**told, "cancel_at_period_end": True})
+    assert not subscriptions.ends_by_date(subscription())
+
+
 @pytest.mark.parametrize(
     ("unit_amount", "decimal", "expected"),
     [(1500, "1500", 1500), (None, "0.5", 0), (None, "250.75", 250), (None, None, 0)],

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from bursar.access import audit_log
-from bursar.billing import catalog, links, rights
+from bursar.billing import catalog, links, portal_offers, rights
 from bursar.billing.catalog import Item
 from bursar.billing.catalog_file import Catalog, FilePrice, product_id, told_features
 from bursar.clock import Clock
@@ -67,6 +67,8 @@ class Pushed:
     created: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     archived: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What is still to be mended, in words; all else is done."""
 
 
 async def push(
@@ -113,6 +115,10 @@ async def push(
         subject = f"catalog:{provider.name}"
         await audit_log.record(conn, "command", "catalog.pushed", subject=subject, detail=told)
         old = [row["provider_price_id"] for row in await conn.fetch(TO_ARCHIVE, provider.name)]
+    # First the portal leaves the old prices, then they go.
+    if failed := await portal_offers.put(db, provider):
+        pushed.warnings.append(failed)
+        report(failed)
     for price_id in dict.fromkeys([*old, *strangers]):
         await provider.archive_price(price_id)
         async with db.transaction() as conn:

@@ -99,7 +99,8 @@ async def open(
             "Idempotency-Key."
         )
     await _make_way(db, provider, payment, clock)
-    return await _call(db, provider, payment, clock)
+    opened = await _call(db, provider, payment, clock)
+    return await subscribing.give_way(db, provider, opened, clock=clock)
 
 
 async def _make_way(db: Database, provider: Provider, payment: Payment, clock: Clock) -> None:
@@ -160,7 +161,8 @@ async def check(
     provider, now = providers[payment.provider], clock.now()
     if payment.opening != "open":
         with contextlib.suppress(errors.ProviderRejected):
-            await _call(db, provider, payment, clock)
+            opened = await _call(db, provider, payment, clock)
+            await subscribing.give_way(db, provider, opened, clock=clock, rules=rules)
         return None
     payment = await sync(db, provider, payment, clock=clock, rules=rules)
     if payment.settled:

@@ -78,15 +78,47 @@ async def close_others(
     Raises AlreadySubscribed when one of them was paid just now, and the provider's failures.
     """
     for payment in others:
-        if payment.session_id is None or payment.provider != provider.name:
-            continue
-        with contextlib.suppress(errors.ProviderRejected):
-            await provider.expire_checkout(payment.session_id)
-        missing = settle.FactsMissing(payment.session_id, None, payment.reference)
-        await asking.take(db, await asking.ask(db, provider, missing), clock=clock, rules=rules)
+        if payment.provider == provider.name:
+            await _close(db, provider, payment, clock=clock, rules=rules)
     if others:
         async with db.connection() as conn:
             await refuse_second(conn, others[0].customer_id, group)
+
+
+async def give_way(
+    db: Database, provider: Provider, payment: Payment, *, clock: Clock, rules: Rules = USUAL
+) -> Payment:
+    """Close a checkout that was opened just now, if one for another plan of its group was begun
+    after it, or the group's subscription lives by now. Returns it as it stands then.
+
+    Who began after it could not close it, for it was not open yet. Raises the provider's failures.
+    """
+    group = payment.snapshot.get("plan_group")
+    if group is None or payment.snapshot.get("addon"):
+        return payment
+    async with db.connection() as conn:
+        open_now = await payments.list_subscribing(
+            conn, payment.customer_id, group, at=clock.now()
+        )
+        live = await guard.find_live(conn, payment.customer_id, group)
+    newer = [p for p in open_now if p.id > payment.id and p.provider == payment.provider]
+    if not newer and (live is None or live.reference == payment.reference):
+        return payment
+    await _close(db, provider, payment, clock=clock, rules=rules)
+    async with db.connection() as conn:
+        return await payments.get_payment(conn, payment.customer_id, payment.id)
+
+
+async def _close(
+    db: Database, provider: Provider, payment: Payment, *, clock: Clock, rules: Rules
+) -> None:
+    """Have nobody pay there any more; what was paid meanwhile is settled."""
+    if payment.session_id is None:
+        return
+    with contextlib.suppress(errors.ProviderRejected):
+        await provider.expire_checkout(payment.session_id)
+    missing = settle.FactsMissing(payment.session_id, None, payment.reference)
+    await asking.take(db, await asking.ask(db, provider, missing), clock=clock, rules=rules)
 
 
 def _same(payment: Payment, priced: Priced) -> bool:

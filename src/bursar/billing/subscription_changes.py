@@ -9,7 +9,7 @@ subscription after that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -21,7 +21,7 @@ from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
 from bursar.billing import asking, catalog_plans, settle
 from bursar.billing.rules import USUAL, Rules
-from bursar.billing.subscriptions import rows
+from bursar.billing.subscriptions import rows, steps
 from bursar.billing.subscriptions.rows import Subscription
 from bursar.clock import Clock
 from bursar.db import Database
@@ -38,7 +38,8 @@ from bursar.providers.recurring import (
 
 CHECK_TIMER = "subscription.change"
 ANSWER_LENGTH = timedelta(minutes=2)
-LOOK_AGAIN = timedelta(minutes=10)
+CALL_LASTS = timedelta(minutes=10)
+"""How long after its beginning a change may still be made by a call that was not answered."""
 KEY_REMEMBERED = timedelta(hours=23)
 PREVIEW_LASTS = timedelta(hours=1)
 Kind = Literal["change", "cancel", "cancel_now", "resume", "pause", "unpause"]
@@ -173,6 +174,8 @@ async def _begin(
     """Store a change; returns its reference, None when all is so already."""
     row = await rows.get(conn, wanted.customer_id, wanted.subscription_id)
     provider = _provider_of(providers, row)
+    # Who waits here for another's change to be stored finds it made.
+    row = await rows.lock(conn, row.provider, row.subscription_id) or row
     if wanted.kind in ("pause", "unpause") and not provider.capabilities.recurring.pause:
         raise errors.NotSupported(f"{row.provider} can't pause a subscription.")
     details: dict[str, Any] = {}
@@ -190,7 +193,7 @@ async def _begin(
             "proration": wanted.proration,
             "at": moment.astimezone(UTC).isoformat(),
         }
-    elif not _needed(row, wanted.kind):
+    elif not steps.is_needed(row, wanted.kind):
         return None
     reference = await conn.fetchval(
         BEGIN,
@@ -238,13 +241,13 @@ async def _carry_out(
     if clock.now() - change.created_at >= KEY_REMEMBERED:
         # The provider may have forgotten the key: what the subscription does not show never was.
         row = await asking.read(db, provider, row, clock=clock, rules=rules)
-        return await _close(db, change, "done" if _shows(row, change) else "refused", clock)
+        return await _close(db, change, "done" if steps.shows(row, change.kind, change.wanted) else "refused", clock)
     number = await asking.next_read(db)
     try:
         fact = await _call(provider, row, change)
     except errors.ProviderRejected:
         row = await asking.read(db, provider, row, clock=clock, rules=rules)
-        shown = _shows(row, change)
+        shown = steps.shows(row, change.kind, change.wanted)
         await _close(db, change, "done" if shown else "refused", clock)
         if shown:
             return None
@@ -254,9 +257,12 @@ async def _carry_out(
     except errors.ProviderUnknown as error:
         # A provider may replay its own failure under the key for ever: look what it did.
         row = await asking.read(db, provider, row, clock=clock, rules=rules)
-        if not _shows(row, change):
+        shown = steps.shows(row, change.kind, change.wanted)
+        if not shown and clock.now() - change.created_at < CALL_LASTS:
             raise errors.ProviderUnknown(STORED) from error
-        return await _close(db, change, "done", clock)
+        # No call of then runs any more, so that what is not seen was not done.
+        await _close(db, change, "done" if shown else "refused", clock)
+        return None if shown else _told(replace(change, state="refused"))
     failpoints.reach("subscription.after_call")
     told = asking.numbered([fact], number)
 
@@ -266,6 +272,11 @@ async def _carry_out(
         await timers.cancel(conn, CHECK_TIMER, change.reference)
 
     await db.run(work)
+    async with db.connection() as conn:
+        row = await rows.get(conn, change.customer_id, change.subscription_id)
+    if row.read_number > number:
+        # Somebody asked after us and was answered before the change was made: that answer stood.
+        await asking.read(db, provider, row, clock=clock, rules=rules)
     return None
 
 
@@ -333,41 +344,6 @@ def _moment(wanted: Wanted, now: datetime) -> datetime:
     if not timedelta(minutes=-1) <= now - moment <= PREVIEW_LASTS:
         raise errors.Invalid("This preview is too old, or of no time yet: ask for a new one.")
     return moment
-
-
-def _needed(row: Subscription, kind: Kind) -> bool:
-    """Whether there is anything to do. Raises SubscriptionNotChangeable where it can't be done."""
-    ended = row.status in ("canceled", "incomplete")
-    match kind:
-        case "cancel_now":
-            return row.status != "canceled"
-        case "cancel" if not ended:
-            return row.cancel_at is None
-        case "pause" if row.status in ("trialing", "active", "paused"):
-            return row.status != "paused"
-        case "unpause" if not ended:
-            return row.status == "paused"
-        case "resume" if not ended:
-            return row.cancel_at is not None or row.status == "paused"
-    raise errors.SubscriptionNotChangeable(f"The subscription is {row.status}.")
-
-
-def _shows(row: Subscription, change: Change) -> bool:
-    """Whether a subscription is as a change wanted it."""
-    match change.kind:
-        case "change":
-            wanted = (change.wanted["price_id"], change.wanted["quantity"])
-            return (row.price_id, row.quantity) == wanted
-        case "cancel":
-            return row.cancel_at is not None or row.status == "canceled"
-        case "cancel_now":
-            return row.status == "canceled"
-        case "pause":
-            return row.status == "paused"
-        case "resume":
-            return row.cancel_at is None and row.status not in ("paused", "canceled")
-        case "unpause":
-            return row.status not in ("paused", "canceled")
 
 
 async def _find(conn: Connection, reference: str) -> Change | None:

@@ -178,6 +178,29 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class PortalProduct:
+    """A plan to which a portal lets people change: its product and one price for each interval.
+
+    `counted` is whether they may choose how many they pay for.
+    """
+
+    product_id: str
+    price_ids: tuple[str, ...]
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PortalOffer:
+    """Between which plans people of one group may choose in the portal.
+
+    Without a group it is for everybody else: no plans, but cards, invoices and an end.
+    """
+
+    group: str | None
+    products: tuple[PortalProduct, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Recurring:
     """What a provider can do about subscriptions."""
 
@@ -214,5 +237,11 @@ class SubscriptionCalls(Protocol):
     ) -> SubscriptionFact:
         """Cancel, resume, pause. Raises ProviderRejected for what it is past."""
 
-    async def open_portal(self, provider_customer_id: str, return_url: str) -> str:
-        """An address at which a customer looks after cards, invoices and subscriptions."""
+    async def put_portal(self, offers: Sequence[PortalOffer]) -> None:
+        """Have the portal offer this, and no plans in groups that are not named. Safe to repeat."""
+
+    async def open_portal(
+        self, provider_customer_id: str, return_url: str, group: str | None = None
+    ) -> str:
+        """An address at which a customer looks after cards, invoices and subscriptions, and
+        chooses between the plans of a group."""

@@ -7,6 +7,7 @@ from typing import Any
 from bursar_sandbox.stripe import events, lists, metadata, pricing, products, records
 from bursar_sandbox.stripe.call import Call, route
 from bursar_sandbox.stripe.errors import StripeError, missing_parameter
+from bursar_sandbox.stripe.subscription_objects import plan_of
 
 _PRODUCT_DATA = frozenset(
     "active id metadata name statement_descriptor tax_code tax_details unit_label".split()
@@ -52,6 +53,8 @@ def update(call: Call) -> dict[str, Any]:
     if "lookup_key" in params:
         price["lookup_key"] = pricing.claim_lookup_key(call.tx, params, price["id"])
     records.replace(call.tx, price)
+    if price["recurring"]:
+        events.emit_update(call.tx, plan_of(before), plan_of(price))
     events.emit_update(call.tx, before, price)
     return price
 

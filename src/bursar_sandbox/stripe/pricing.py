@@ -14,6 +14,7 @@ from bursar_sandbox.stripe.currencies import check_currency
 from bursar_sandbox.stripe.errors import StripeError, missing_parameter
 from bursar_sandbox.stripe.ids import new_id
 from bursar_sandbox.stripe.params import Params
+from bursar_sandbox.stripe.subscription_objects import plan_of
 
 DEFAULT_PRICE_PARAMS = frozenset(
     "currency currency_options custom_unit_amount metadata recurring tax_behavior unit_amount "
@@ -74,6 +75,9 @@ def add(tx: Transaction, params: Params, product_id: str) -> dict[str, Any]:
     if "lookup_key" in params:
         price["lookup_key"] = claim_lookup_key(tx, params, price["id"])
     records.insert(tx, price, private)
+    if price["recurring"]:
+        # Who listens for what it was called before hears of it, too.
+        events.emit(tx, "plan.created", plan_of(price))
     events.emit(tx, "price.created", price)
     return price
 

@@ -170,6 +170,19 @@ async def test_a_moment_that_makes_a_change_cheap_is_refused(
     assert (await desk.shown(ada))["plan"] == "pages-basic"
 
 
+async def test_one_that_ends_has_no_next_invoice_to_preview(
+    desk: Desk, ada: dict[str, str]
+) -> None:
+    found = await desk.subscribe(ada, "pages-basic")
+    await desk.http.delete("/api/subscription", headers=ada)
+    query = {"quantity": 2, "proration": "none"}
+    asked = await desk.http.get("/api/subscription/preview", params=query, headers=ada)
+    assert asked.status_code == 200, asked.text
+    preview = asked.json()
+    assert (preview["due_now"], preview["next_total"], preview["lines"]) == (0, 0, [])
+    assert (preview["currency"], preview["next_at"]) == ("usd", found["current_period_end"])
+
+
 async def test_a_quantity_is_changed_alone(desk: Desk, ada: dict[str, str]) -> None:
     before = await desk.subscribe(ada, "pages-basic")
     changed = await desk.http.patch("/api/subscription", json={"quantity": 4}, headers=ada)

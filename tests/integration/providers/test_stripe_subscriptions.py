@@ -18,6 +18,7 @@ from bursar.providers.port import CheckoutOrder, CustomerOrder, OrderLine, Payme
 from bursar.providers.recurring import (
     ChangeOrder,
     Proration,
+    SteerKind,
     SubscribeTerms,
     SubscriptionFact,
 )
@@ -378,8 +379,9 @@ def test_the_adapter_says_that_it_can(shop: Shop) -> None:
     assert set(can.prorations) == {"create_prorations", "none", "always_invoice"}
 
 
+@pytest.mark.parametrize("kind", ["resume", "unpause"])
 async def test_a_trial_that_ended_without_a_card_is_paused_and_goes_on_with_one(
-    sandbox: Sandbox, shop: Shop
+    sandbox: Sandbox, shop: Shop, kind: SteerKind
 ) -> None:
     shop.charge_by_default("")
     made = shop.subscribe(
@@ -392,7 +394,7 @@ async def test_a_trial_that_ended_without_a_card_is_paused_and_goes_on_with_one(
     shop.charge_by_default(shop.card())
     key = reference()
     for _ in range(2):
-        told = await shop.adapter.steer_subscription(key, made.id, "resume")
+        told = await shop.adapter.steer_subscription(key, made.id, kind)
         assert told.status == "active"
     assert [row.paid_minor for row in told.invoices if row.total_minor] == [1500]
 

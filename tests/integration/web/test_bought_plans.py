@@ -219,4 +219,4 @@ def test_codes_stand_with_the_packs_that_take_them(
     words = text_of(ada.get("/pricing"))
     packs, plans = words.index("Packs, paid once"), words.index("Some months at once")
     assert packs < words.index("PACKS15 takes 15") < plans
-    assert "Type a code when you pay for a pack; plans take none." in words
+    assert "Type a code when you pay for a pack; plans by duration take none." in words

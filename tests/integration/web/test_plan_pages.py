@@ -36,7 +36,8 @@ def test_what_was_subscribed_to_is_said_on_the_way_back_and_in_the_account(
     plans.shop.user("ada")
     with plans.shop.browser("ada") as browser:
         words = text_of(plans.subscribe(browser, "basic"))
-        assert "You have Basic You paid $15.00. Basic, $15.00 a month. It renews on" in words
+        assert "You have Basic You paid $15.00. Basic costs $15.00 a month and renews on" in words
+        assert "Basic, $15.00 a month history Active Paid $15.00" in words
         assert "Before, and now 0 → , now 20" in words
         assert "Free" not in words
         account = text_of(browser.get("/account"))
@@ -50,6 +51,8 @@ def test_a_trial_says_until_when_it_runs_and_is_offered_once(plans: PlanShop) ->
     with plans.shop.browser("ada") as browser:
         words = text_of(plans.subscribe(browser, "studio"))
         assert "Your trial of Studio runs until" in words
+        assert "Studio, $9.00 a month export, 3 projects Trial until" in words
+        assert "Charged $0.00" in words
         assert "Nothing was charged. After that it costs $9.00 a month, charged first on" in words
         account = text_of(browser.get("/account"))
         assert "Trial until" in account
@@ -102,7 +105,7 @@ def test_an_upgrade_costs_what_was_shown_and_brings_its_allowance(plans: PlanSho
         due = int(fields["today"])
         assert 900 < due < 1100
         assert f"Confirm and pay ${due / 100:.2f}" in words
-        assert f"Charged today ${due / 100:.2f} Next charge" in words
+        assert f"To pay today ${due / 100:.2f} Next charge" in words
         told = follow(browser, browser.post(change, data=fields))
         assert "You have Pro now. It costs $30.00 a month." in text_of(told)
         assert "To use now 50" in text_of(told)
@@ -141,7 +144,7 @@ def test_a_downgrade_takes_nothing_today(plans: PlanShop) -> None:
         change = f"/account/plan/{plans.row('ada').id}/change"
         quote = browser.get(change, params={"to": "basic:month"})
         assert "Confirm, nothing to pay today" in text_of(quote)
-        assert "Charged today $0.00" in text_of(quote)
+        assert "To pay today $0.00" in text_of(quote)
         told = follow(browser, browser.post(change, data=form(quote, change)))
         assert "You have Basic now." in text_of(told)
 
@@ -236,6 +239,9 @@ def test_a_failed_renewal_is_told_first_with_its_reason_and_the_way_to_pay(
         assert "Payment failed" in words
         bill = plans.stripe.invoices.list({"limit": 1}).data[0]
         assert bill.hosted_invoice_url in page.text
+        cancel = browser.get(f"/account/plan/{plans.row('ada').id}/cancel")
+        assert "It ends at once, and your card is not tried again." in text_of(cancel)
+        assert form(cancel, cancel.url.path)["when"] == "now"
         portal = form(page, "/api/stripe/portal")
         left = browser.post("/api/stripe/portal", data=portal)
         assert left.headers["location"].startswith(plans.sandbox.base_url)

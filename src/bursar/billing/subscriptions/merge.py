@@ -79,7 +79,9 @@ async def merge(
         if whose is None:
             merged.strays.append(fact)
             continue
-        terms = await catalog_plans.list_terms(conn, fact.provider, _prices(fact))
+        # An older answer may not name the price of today.
+        known = [before.price_id] if before else []
+        terms = await catalog_plans.list_terms(conn, fact.provider, [*_prices(fact), *known])
         row = await _put(conn, fact, before, whose, terms, at=at)
         earlier = {i.invoice_id: i for i in await rows.list_invoices(conn, row)}
         unit = terms[row.price_id].unit if row.price_id in terms else None

@@ -10,17 +10,24 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bursar.billing import cases
+from bursar.billing.strangers import LOOK_ONCE_MORE, MATCH_TIMER
 from bursar.billing.subscriptions.merge import Read
 from bursar.db.connections import Connection
+from bursar.messages import timers
 from bursar.providers.recurring import SubscriptionFact
 
 FOUND = "Its owner was found."
 
 
 async def wait(conn: Connection, strays: Sequence[SubscriptionFact], *, at: datetime) -> None:
-    """Open a case for each that has not ended."""
+    """Open a case for each that has not ended, and look once more soon: somebody may be verifying
+    the address in a transaction that is not seen from here yet."""
     living = [fact for fact in strays if fact.status not in ("canceled", "incomplete")]
     await cases.open_cases(conn, [_case(fact) for fact in living], at=at)
+    for fact in living:
+        if fact.email:
+            due_at = at + LOOK_ONCE_MORE
+            await timers.schedule(conn, MATCH_TIMER, _case(fact).reference, due_at=due_at, at=at)
 
 
 async def close_cases(conn: Connection, read: Sequence[Read], *, at: datetime) -> None:

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from bursar.billing.catalog_plans import Terms
 from bursar.billing.subscriptions.rows import Subscription
 from bursar.entrypoints import right_words
-from bursar.entrypoints.subscription_words import day
+from bursar.entrypoints.subscription_words import day, short_day
+from bursar.entrypoints.web.badges import Badge, subscription_badge
 from bursar.entrypoints.web.subscription_lines import plan_name, price_of
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A subscription as it began. `when` is a day with its word before it."""
+    """A subscription as it began; `next` is what is charged next, and when."""
 
     heading: str
     sentence: str
     name: str
     features: str
-    when: str
+    badge: Badge
+    next: tuple[str, str]
+    trial: bool = False
 
 
 def begun(row: Subscription, terms: Terms | None) -> Begun | None:
@@ -38,14 +41,17 @@ def begun(row: Subscription, terms: Terms | None) -> Begun | None:
             sentence=f"Nothing was charged. {then} You can cancel at any time before.",
             name=f"{name}, {each}",
             features=features,
-            when=f"Trial until {end}",
+            badge=subscription_badge(row.status, trial_until=short_day(row.trial_end)),
+            next=("First charge", end),
+            trial=True,
         )
     if not row.live:
         return None
     return Begun(
         heading=f"You have {name}",
-        sentence=f"{name}, {each}. It renews on {day(row.period_end)}, until you cancel.",
+        sentence=f"{name} costs {each} and renews on {day(row.period_end)}, until you cancel.",
         name=f"{name}, {each}",
         features=features,
-        when=f"Renews on {day(row.period_end)}",
+        badge=subscription_badge(row.status),
+        next=("Next charge", day(row.period_end)),
     )

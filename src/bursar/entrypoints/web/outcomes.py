@@ -153,13 +153,14 @@ def outcome(
         if status == "pending"
         else Act("See prices", "/pricing")
     )
+    ordered = str(payment.snapshot.get("name") or payment.description or "Your order")
     return Outcome(
         heading=heading,
         sentence=sentence,
-        badge=payment_badge(status, mismatch=bool(payment.mismatch)),
+        badge=begun.badge if begun else payment_badge(status, mismatch=bool(payment.mismatch)),
         amount=format_money(_paid_minor(payment), payment.currency),
-        total_word=TOTAL_WORDS.get(status, "Not charged"),
-        name=str(payment.snapshot.get("name") or payment.description or "Your order"),
+        total_word="Charged" if begun and begun.trial else TOTAL_WORDS.get(status, "Not charged"),
+        name=begun.name if begun else ordered,
         act=act,
         payment_id=payment.id,
         waiting=status in ("pending", "processing"),

@@ -60,8 +60,8 @@ class Group:
 
     @property
     def wide(self) -> bool:
-        """Whether there are too many for columns."""
-        return len(self.cards) > COLUMNS_MAX
+        """Whether columns do not suit: there are too many, or only one."""
+        return not 1 < len(self.cards) <= COLUMNS_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _quote(
 ) -> Response:
     wanted = _wanted(site, changing, target, None)
     provider = site.wiring.provider(changing.row.provider)
-    made: Quote = plan_quotes.quote(preview, target, wanted.proration)
+    made: Quote = plan_quotes.quote(preview, changing.row, target, wanted.proration)
     values: dict[str, object] = {
         "row": changing.row,
         "name": changing.name,
@@ -222,7 +222,9 @@ async def _agree(
     """
     at = plan_quotes.read_moment(fields.get("at", ""), site.wiring.clock.now())
     preview = await _preview(site, changing, target, at)
-    made = plan_quotes.quote(preview, target, _wanted(site, changing, target, None).proration)
+    made = plan_quotes.quote(
+        preview, changing.row, target, _wanted(site, changing, target, None).proration
+    )
     same = all(made.fields[name] == fields.get(name) for name in ("proration", "today", "next"))
     return preview, at is not None and same
 

@@ -126,7 +126,7 @@ def choices(
                 price=price(sold.amount_minor, sold.currency, sold.interval),
                 brings=f"{amount_of(plan.credits, unit)} a month" if plan.credits and unit else "",
                 features=right_words.said(plan.rights),
-                chosen=to == chosen or (not chosen and have),
+                chosen=to == chosen or (not chosen and have and row.quantity > 1),
                 have=have,
             )
         )
@@ -162,7 +162,7 @@ def proration(row: Subscription, target: Target, can: Recurring) -> Proration:
     return "always_invoice" if more and "always_invoice" in can.prorations else "create_prorations"
 
 
-def quote(preview: Preview, target: Target, way: Proration) -> Quote:
+def quote(preview: Preview, row: Subscription, target: Target, way: Proration) -> Quote:
     """A provider's preview in words."""
     currency, today = preview.currency, preview.due_now_minor
     lines = [
@@ -175,9 +175,7 @@ def quote(preview: Preview, target: Target, way: Proration) -> Quote:
     rest = today - sum(found.amount_minor for found in preview.lines)
     if today and rest:
         # What is charged beside the change: a period that begins at once, tax, a coupon, a balance.
-        lines.append(
-            QuoteLine("New period, tax, discounts and credit", format_money(rest, currency))
-        )
+        lines.append(QuoteLine(_beside(row, target, rest), format_money(rest, currency)))
     charged = format_money(today, currency)
     return Quote(
         name=target.name,
@@ -196,6 +194,13 @@ def quote(preview: Preview, target: Target, way: Proration) -> Quote:
             "next": str(preview.next_total_minor),
         },
     )
+
+
+def _beside(row: Subscription, target: Target, rest: int) -> str:
+    if target.interval == row.interval:
+        return "Tax, discounts and credit"
+    whole = f"{target.name} for a {target.interval}"
+    return whole if rest == target.total_minor else f"{whole}, with tax, discounts and credit"
 
 
 def read_moment(text: str, now: datetime) -> datetime | None:

@@ -177,7 +177,7 @@ def _note(row: Subscription, terms: Terms | None) -> str:
     if row.status == "trialing" and terms is not None and not terms.trial_card:
         then = "the trial ends" if terms.trial_end == "cancel" else "the plan pauses"
         return f"If you have added a card by then; without one {then} and nothing is charged."
-    return "Before tax, discounts and what changes of plan come to"
+    return "Before tax, discounts and changes of plan"
 
 
 def _total(row: Subscription) -> str:

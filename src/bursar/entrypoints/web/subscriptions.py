@@ -141,7 +141,8 @@ async def confirm_cancel(site: Site, request: Request) -> Response:
         "price": price_of(row),
         "ends": day(ends),
         "trial": trial,
-        "owing": row.status in ("past_due", "unpaid"),
+        # What is paused or owed has no period that is paid for.
+        "at_once": row.status not in ("trialing", "active"),
         "features": features(terms.rights) if terms else (),
         "credits": plural(unit) if unit else "",
         "key": uuid4().hex,

@@ -34,6 +34,7 @@ from bursar.providers.stripe.client.links import Links
 from bursar.providers.stripe.client.methods import Methods
 from bursar.providers.stripe.client.mirror import Mirror
 from bursar.providers.stripe.client.payments import Payments
+from bursar.providers.stripe.client.portal import Portal
 
 TIMEOUT_SECONDS = 10.0
 RETRIES = 2
@@ -74,7 +75,17 @@ def _card_form_at(base: str) -> CardForm:
 
 
 class Stripe(
-    Payments, Checkouts, Changes, Intents, Captures, Customers, Methods, Links, Catalog, Mirror
+    Payments,
+    Checkouts,
+    Changes,
+    Portal,
+    Intents,
+    Captures,
+    Customers,
+    Methods,
+    Links,
+    Catalog,
+    Mirror,
 ):
     """The adapter for Stripe. `mode` says which events are ours: sandbox and test are not live."""
 

@@ -21,13 +21,20 @@ STEPS: dict[SteerKind, dict[str, Any]] = {
     "pause": {"pause_collection": {"behavior": "void"}},
     "unpause": {"pause_collection": ""},
 }
+NOTHING_UPCOMING = "invoice_upcoming_none"
+"""Stripe's code where no invoice follows: a subscription ends, and its change costs nothing."""
 
 
 class Changes(Subscriptions):
     async def preview_change(self, order: ChangeOrder) -> Preview:
         subscription = await self._get_terms(order.subscription_id)
-        body = await self._preview(order, _change(order))
         now = datetime.now(UTC).replace(microsecond=0)
+        try:
+            body = await self._preview(order, _change(order))
+        except errors.ProviderRejected as error:
+            if getattr(error.__cause__, "code", None) != NOTHING_UPCOMING:
+                raise
+            return previews.nothing(subscription, order.at or now)
         told = calls.read(body, lambda found: previews.read(found, order, subscription, now))
         following: dict[str, Any] | None = None
         if told.at_once and not told.period and subscription.cancel_at is None:
@@ -55,14 +62,6 @@ class Changes(Subscriptions):
         await self._update(reference, subscription_id, STEPS[kind])
         return await self._get_subscription(subscription_id)
 
-    async def open_portal(self, provider_customer_id: str, return_url: str) -> str:
-        session = await calls.call(
-            self._client.v1.billing_portal.sessions.create_async(
-                {"customer": provider_customer_id, "return_url": return_url}
-            )
-        )
-        return str(session.url)
-
     async def _cancel_now(self, reference: str, subscription_id: str) -> SubscriptionFact:
         try:
             await calls.call(
@@ -82,7 +81,8 @@ class Changes(Subscriptions):
         self, reference: str, subscription_id: str, kind: SteerKind
     ) -> SubscriptionFact:
         """Undo what ends it or what stops it, or go on after a trial that ended without a card."""
-        found = await self._get_terms(subscription_id)
+        body = await self._get_body(subscription_id)
+        found = calls.read(body, subscriptions.answer)
         if found.raw_status == "paused":
             # A key of its own: repeated after a lost answer, the subscription is no more paused.
             await calls.call(
@@ -90,7 +90,7 @@ class Changes(Subscriptions):
                     subscription_id, {}, calls.once(f"{reference}-resume")
                 )
             )
-        elif kind == "resume" and found.cancel_at is not None and not found.cancel_at_period_end:
+        elif kind == "resume" and subscriptions.ends_by_date(body):
             await self._update(f"{reference}-date", subscription_id, {"cancel_at": ""})
         else:
             await self._update(reference, subscription_id, STEPS[kind])
@@ -111,10 +111,13 @@ class Changes(Subscriptions):
 
     async def _get_terms(self, subscription_id: str) -> SubscriptionFact:
         """A subscription without its invoices."""
+        return calls.read(await self._get_body(subscription_id), subscriptions.answer)
+
+    async def _get_body(self, subscription_id: str) -> dict[str, Any]:
         body = await self._find_subscription(subscription_id)
         if body is None:
             raise calls.NoSuchObject(f"Stripe has no subscription {subscription_id}.")
-        return calls.read(body, subscriptions.answer)
+        return body
 
     async def _preview(self, order: ChangeOrder, details: dict[str, Any]) -> dict[str, Any]:
         params = {"subscription": order.subscription_id, "subscription_details": details}

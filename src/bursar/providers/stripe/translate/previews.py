@@ -78,6 +78,18 @@ def answer(told: Previewed, following: Object | None) -> Preview:
     )
 
 
+def nothing(subscription: SubscriptionFact, at: datetime) -> Preview:
+    """What a change costs that no invoice follows."""
+    return Preview(
+        currency=subscription.currency,
+        due_now_minor=0,
+        next_total_minor=0,
+        next_at=min(item.period_end for item in subscription.items),
+        lines=(),
+        at=at.replace(microsecond=0),
+    )
+
+
 def _cost(row: Object) -> int:
     """A line with its discounts and the tax on top of it."""
     line = invoices.line(row)

@@ -53,6 +53,8 @@ def answer(subscription: Object, found: Sequence[InvoiceFact] = ()) -> Subscript
     cancel_at = fields.find_time(subscription.get("cancel_at"))
     if cancel_at is None and at_period_end and items:
         cancel_at = max(item.period_end for item in items)
+    # Stripe's portal sets the date alone: an end with the period all the same.
+    at_period_end = at_period_end or cancel_at in {item.period_end for item in items}
     return SubscriptionFact(
         provider="stripe",
         subscription_id=fields.own_id(subscription),
@@ -72,6 +74,14 @@ def answer(subscription: Object, found: Sequence[InvoiceFact] = ()) -> Subscript
         ended_at=fields.find_time(subscription.get("ended_at")),
         resumes_at=fields.find_time(pause.get("resumes_at")),
         invoices=tuple(found),
+    )
+
+
+def ends_by_date(subscription: Object) -> bool:
+    """Whether its end is settled by a date alone, so that it is the date that is taken back."""
+    return (
+        subscription.get("cancel_at") is not None
+        and subscription.get("cancel_at_period_end") is not True
     )
 
 

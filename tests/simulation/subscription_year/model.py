@@ -1,0 +1,420 @@
+"""What is right at each moment of the year, reckoned in plain Python from the script alone.
+
+Follows the rules, not the code: periods, invoices, prorations, tries, what was paid for and what is
+left of it. Imports nothing of ours but the figures of the plans. Times are whole seconds since 1970.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from typing import Any
+
+from simulation.subscription_year.catalogue import DEAR_MINOR, PLANS, Plan
+
+DAY = 24 * 3600
+GRACE = 3 * DAY
+FINALIZED = 3600
+TRIES = (3 * DAY, 5 * DAY)
+
+
+def months_later(at: int, months: int) -> int:
+    """The same day and time so many months later, or earlier; the last day of a short month."""
+    moment = datetime.fromtimestamp(at, UTC)
+    years, month = divmod(moment.month - 1 + months, 12)
+    year, month = moment.year + years, month + 1
+    day = min(moment.day, calendar.monthrange(year, month)[1])
+    return int(moment.replace(year=year, month=month, day=day).timestamp())
+
+
+def part(amount: int, share: Fraction) -> int:
+    """A share of an amount, to the nearest cent."""
+    exact = amount * share
+    decimal = Decimal(exact.numerator) / Decimal(exact.denominator)
+    return int(decimal.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+@dataclass
+class Pool:
+    """The allowance of one period."""
+
+    ends_at: int
+    left: int = 0
+    ended: int = 0
+    closed: bool = False
+
+    def close(self) -> None:
+        if not self.closed:
+            self.ended, self.left, self.closed = self.left, 0, True
+
+
+@dataclass
+class Line:
+    """What an invoice asks for; `plan` is None for a credit."""
+
+    amount: int
+    plan: Plan | None
+    quantity: int
+    start: int
+    end: int
+    proration: bool = False
+
+
+@dataclass
+class Invoice:
+    reason: str
+    lines: list[Line]
+    due: int
+    status: str = "draft"
+    paid: int = 0
+    attempts: int = 0
+    brought: list[tuple[Pool, int]] = field(default_factory=list)
+    refunded: int = 0
+    taken: int = 0
+    payment_kind: str = "invoice"
+
+    @property
+    def shown(self) -> tuple[str, str, int, int, int]:
+        return self.reason, self.status, self.due, self.paid, self.attempts
+
+    @property
+    def payment(self) -> tuple[str, str, int, int, int] | None:
+        """Kind, status, amount, captured and refunded of its payment, if it has one."""
+        if self.due == 0 and self.payment_kind == "invoice":
+            return None
+        state = {"open": "failed", "void": "canceled", "draft": None, "paid": "completed"}
+        told = state[self.status]
+        if told is None:
+            return None
+        if self.refunded:
+            told = "refunded" if self.refunded == self.paid else "partially_refunded"
+        return self.payment_kind, told, self.due, self.paid, self.refunded
+
+
+@dataclass
+class Subscription:
+    """One subscription. `charges` are what was charged of the running period and not credited."""
+
+    plan: Plan
+    price: int
+    quantity: int
+    anchor: int
+    start: int
+    end: int
+    months: int = 1
+    status: str = "active"
+    card: str | None = "good"
+    percent: int = 0
+    percent_until: int | None = None
+    cancels: bool = False
+    pools: dict[int, Pool] = field(default_factory=dict)
+    months_due: list[tuple[int, int, int, Invoice]] = field(default_factory=list)
+    got: dict[int, int] = field(default_factory=dict)
+    trial_pool: Pool | None = None
+    charges: list[Line] = field(default_factory=list)
+    waiting: list[Line] = field(default_factory=list)
+    invoices: list[Invoice] = field(default_factory=list)
+    moments: list[tuple[int, str]] = field(default_factory=list)
+    owed_since: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status == "canceled"
+
+
+@dataclass
+class Account:
+    """All that one customer has."""
+
+    subscriptions: list[Subscription] = field(default_factory=list)
+    owed: int = 0
+
+
+class Model:
+    """The customers' accounts, brought forward in time by `to` and changed by what people do."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.prices = {key: plan.month_minor for key, plan in PLANS.items()}
+
+    def to(self, now: int) -> None:
+        """Let everything happen by itself that happens until then."""
+        for account in self.accounts.values():
+            for sub in account.subscriptions:
+                while due := [one for one in sub.moments if one[0] <= now]:
+                    moment = min(due)
+                    sub.moments.remove(moment)
+                    getattr(self, f"_{moment[1]}")(sub, moment[0])
+                _expire(sub, now)
+
+    # What people do.
+
+    def subscribe(self, who: str, wanted: dict[str, Any], told: dict[str, Any]) -> Subscription:
+        """Somebody begins; `told` is when, as the provider has it, and the coupon's figures."""
+        account = self.accounts.setdefault(who, Account())
+        plan = PLANS[wanted["plan"]]
+        months = 12 if wanted.get("interval") == "year" else 1
+        price = plan.year_minor if months == 12 else self.prices[plan.key]
+        start = told["start"]
+        sub = Subscription(
+            plan, price, wanted.get("quantity", 1), start, start, months_later(start, months), months,
+            card=None if wanted.get("card", "") is None else "good", percent=told.get("percent", 0),
+            percent_until=told.get("percent_until"),
+        )  # fmt: skip
+        account.subscriptions.append(sub)
+        kind = told.get("kind", "checkout")
+        if plan.trial_credits:
+            sub.status, sub.end = "trialing", told["trial_end"]
+            sub.trial_pool = Pool(sub.end, plan.trial_credits)
+            line = Line(0, None, sub.quantity, start, sub.end)
+            sub.invoices.append(Invoice("create", [line], 0, "paid", payment_kind=kind))
+            sub.moments.append((sub.end, "renew"))
+            return sub
+        sub.moments.append((sub.end, "renew"))
+        self._draw(sub, "create", [_period_line(sub)], start).payment_kind = kind
+        self._collect(sub, start)
+        return sub
+
+    def change(self, who: str, wanted: dict[str, Any], at: int) -> None:
+        """Another plan or quantity from `at` on."""
+        sub = self.accounts[who].subscriptions[-1]
+        proration = wanted.get("proration", "create_prorations")
+        if "plan" in wanted:
+            sub.plan, sub.price = PLANS[wanted["plan"]], self.prices[wanted["plan"]]
+        sub.quantity = wanted.get("quantity", sub.quantity)
+        if proration == "none":
+            return
+        lines = [
+            Line(-part(old.amount, _left(old, at)), None, old.quantity, at, old.end, proration=True)
+            for old in sub.charges
+            if old.amount > 0
+        ]
+        whole = _period_line(sub)
+        amount = part(whole.amount, _left(whole, at))
+        lines.append(Line(amount, sub.plan, sub.quantity, at, sub.end, proration=True))
+        sub.charges = [lines[-1]]
+        if proration == "always_invoice":
+            self._draw(sub, "update", lines, at)
+            self._collect(sub, at)
+        else:
+            sub.waiting += lines
+
+    def steer(self, who: str, kind: str, at: int) -> None:
+        """Cancel, cancel_now, resume, pause or unpause the latest subscription."""
+        sub = self.accounts[who].subscriptions[-1]
+        if kind in ("cancel", "resume"):
+            sub.cancels = kind == "cancel" and not sub.ended
+        elif kind == "cancel_now":
+            self._end(sub, at)
+        else:
+            sub.status = "paused" if kind == "pause" else "active"
+        self._move_end(sub, at)
+
+    def raise_price(self) -> None:
+        """The plan `saver` costs more from now on; who has it pays on as before."""
+        self.prices["saver"] = DEAR_MINOR
+
+    def card(self, who: str, method: str) -> None:
+        good = method == "pm_card_visa"
+        self.accounts[who].subscriptions[-1].card = "good" if good else "bad"
+
+    def use(self, who: str, amount: int) -> None:
+        """Use credits, those first that end first."""
+        for pool in sorted(self._pools(who), key=lambda pool: pool.ends_at):
+            taken = min(pool.left, amount)
+            pool.left -= taken
+            amount -= taken
+
+    def refund(self, who: str, number: int, amount: int | None) -> None:
+        """Give back money of an invoice; its share of the credits goes, used ones are owed."""
+        account = self.accounts[who]
+        invoice = account.subscriptions[0].invoices[number]
+        self._give_back(account, invoice, amount or invoice.paid - invoice.refunded)
+
+    def duplicate(self, who: str, told: dict[str, Any]) -> None:
+        """A second one is found: its money goes back, and it ends."""
+        sub = self.subscribe(who, {"plan": "basic"}, {**told, "kind": "invoice"})
+        self._give_back(self.accounts[who], sub.invoices[0], sub.invoices[0].paid)
+        self._end(sub, told["start"])
+        self.accounts[who].subscriptions.sort(key=lambda one: not one.ended)
+
+    def spendable(self, who: str) -> int:
+        return sum(pool.left for pool in self._pools(who)) if who in self.accounts else 0
+
+    def features(self, who: str, now: int) -> set[str]:
+        """What the plans that run allow; one that owes keeps its own for a grace."""
+        found: set[str] = set()
+        for sub in self.accounts[who].subscriptions:
+            runs = sub.status in ("trialing", "active", "past_due")
+            late = sub.owed_since is not None and sub.owed_since + GRACE <= now
+            found |= sub.plan.features if runs and not late else set()
+        return found
+
+    def shown(self, who: str, now: int) -> dict[str, Any]:
+        """What is to be seen of a customer."""
+        account = self.accounts[who]
+        invoices = [i for sub in account.subscriptions for i in sub.invoices]
+        return {
+            "subscriptions": sorted(_shown(sub) for sub in account.subscriptions),
+            "invoices": sorted(invoice.shown for invoice in invoices),
+            "payments": sorted(i.payment for i in invoices if i.payment),
+            "credits": self.spendable(who),
+            "owed": account.owed,
+            "features": self.features(who, now),
+        }
+
+    # What happens by itself.
+
+    def _pools(self, who: str) -> Iterator[Pool]:
+        for sub in self.accounts[who].subscriptions:
+            yield from (pool for pool in sub.pools.values() if not pool.closed)
+            if sub.trial_pool is not None and not sub.trial_pool.closed:
+                yield sub.trial_pool
+
+    def _renew(self, sub: Subscription, at: int) -> None:
+        if sub.ended or at != sub.end:
+            return
+        if sub.cancels or (sub.status == "trialing" and sub.card is None):
+            self._end(sub, at)
+            return
+        if sub.status == "trialing":
+            sub.anchor, sub.status = at, "active"
+        times = 1
+        while months_later(sub.anchor, times * sub.months) <= at:
+            times += 1
+        sub.start, sub.end = at, months_later(sub.anchor, times * sub.months)
+        sub.moments.append((sub.end, "renew"))
+        invoice = self._draw(sub, "cycle", [_period_line(sub), *sub.waiting], at)
+        sub.waiting = []
+        if sub.status == "paused":
+            invoice.status = "void"
+            sub.charges = []
+        else:
+            sub.moments.append((at + FINALIZED, "collect"))
+
+    def _draw(self, sub: Subscription, reason: str, lines: list[Line], at: int) -> Invoice:
+        due = sum(line.amount - _discount(sub, line, at) for line in lines)
+        assert due >= 0, "no script lets a credit be greater than what is due"
+        invoice = Invoice(reason, lines, due)
+        sub.invoices.append(invoice)
+        if reason != "update":
+            sub.charges = [line for line in lines if not line.proration]
+        return invoice
+
+    def _collect(self, sub: Subscription, at: int) -> None:
+        invoice = sub.invoices[-1]
+        if sub.ended or invoice.status not in ("draft", "open"):
+            return
+        invoice.attempts += invoice.due > 0
+        if invoice.due == 0 or sub.card == "good":
+            invoice.status, invoice.paid = "paid", invoice.due
+            sub.owed_since = None
+            sub.status = "active"
+            self._allow(sub, invoice, at)
+            return
+        invoice.status, sub.status, sub.owed_since = "open", "past_due", sub.start
+        if invoice.attempts > len(TRIES):
+            self._end(sub, at)
+        else:
+            sub.moments.append((at + TRIES[invoice.attempts - 1], "collect"))
+
+    def _allow(self, sub: Subscription, invoice: Invoice, at: int) -> None:
+        """Give what was paid for: the greatest of each period, once."""
+        # The new period's line first: what is paid late for one that is over goes into it.
+        for line in sorted(invoice.lines, key=lambda line: -line.end):
+            if line.plan is None:
+                continue
+            target = line.plan.credits * line.quantity
+            if sub.months == 12 and not line.plan.at_once:
+                months = [months_later(line.end, -left) for left in reversed(range(12))]
+                starts = [line.start, *months[:-1]]
+                for start, end in zip(starts, months, strict=True):
+                    sub.months_due.append((start, end, target, invoice))
+                    sub.moments.append((start, "month"))
+                self._month(sub, at)
+            else:
+                self._raise(sub, line.end, target, invoice, at)
+
+    def _month(self, sub: Subscription, at: int) -> None:
+        for one in [one for one in sub.months_due if one[0] <= at and not sub.ended]:
+            sub.months_due.remove(one)
+            _, end, target, invoice = one
+            self._raise(sub, end, target, invoice, at)
+
+    def _raise(self, sub: Subscription, end: int, target: int, invoice: Invoice, at: int) -> None:
+        """Raise what a period is to have brought; what comes too late goes into the next one."""
+        more = target - sub.got.get(end, 0)
+        sub.got[end] = max(target, sub.got.get(end, 0))
+        current = max(sub.pools, default=0)
+        if end > current:
+            new = sub.pools[end] = Pool(end)
+            old = sub.pools.get(current)
+            if old is not None:
+                _expire(sub, at)
+                old.close()
+                new.left += min(old.ended, sub.plan.rollover)
+            current = end
+        if more > 0:
+            pool = sub.pools[current if end <= at else end]
+            pool.left += more
+            invoice.brought.append((pool, more))
+        self._move_end(sub, at)
+
+    def _move_end(self, sub: Subscription, at: int) -> None:
+        """When the latest allowance ends: with its period, and later while more is to come."""
+        if not sub.pools:
+            return
+        end, pool = max(sub.pools.items())
+        _expire(sub, at)
+        if pool.closed:
+            return
+        goes_on = sub.status in ("active", "past_due") and not sub.cancels
+        paid_on = any(one[0] == end for one in sub.months_due)
+        pool.ends_at = end + (GRACE if goes_on and not paid_on else 0)
+        _expire(sub, at)
+
+    def _end(self, sub: Subscription, at: int) -> None:
+        sub.status, sub.owed_since = "canceled", None
+        for pool in (*sub.pools.values(), *([sub.trial_pool] if sub.trial_pool else [])):
+            pool.close()
+
+    def _give_back(self, account: Account, invoice: Invoice, amount: int) -> None:
+        invoice.refunded += amount
+        given = sum(more for _, more in invoice.brought)
+        target = -(-given * invoice.refunded // invoice.paid)
+        [pool] = [pool for pool, _ in invoice.brought]
+        target = min(target, given - pool.ended)
+        take = target - invoice.taken
+        invoice.taken = target
+        there = min(pool.left, take)
+        pool.left -= there
+        account.owed += take - there
+
+
+def _expire(sub: Subscription, now: int) -> None:
+    for pool in (*sub.pools.values(), *([sub.trial_pool] if sub.trial_pool else [])):
+        if pool.ends_at <= now:
+            pool.close()
+
+
+def _period_line(sub: Subscription) -> Line:
+    return Line(sub.price * sub.quantity, sub.plan, sub.quantity, sub.start, sub.end)
+
+
+def _left(line: Line, at: int) -> Fraction:
+    return Fraction(line.end - at, line.end - line.start)
+
+
+def _discount(sub: Subscription, line: Line, at: int) -> int:
+    runs = sub.percent_until is None or at < sub.percent_until
+    return part(line.amount, Fraction(sub.percent, 100)) if runs and sub.percent else 0
+
+
+def _shown(sub: Subscription) -> tuple[str, int, str, bool, int]:
+    """Plan, quantity, status, whether it ends with its period, and when that is."""
+    cancels = sub.cancels and not sub.ended
+    return sub.plan.key, sub.quantity, sub.status, cancels, 0 if sub.ended else sub.end

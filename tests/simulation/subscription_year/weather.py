@@ -1,0 +1,48 @@
+"""How messages arrive: in peace each once and in order; in a storm as a bad network brings them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bursar.providers.stripe.translate import HANDLED
+from subscribers import Event, Subscribers
+
+LOST = 0.1
+LATE = 0.4
+TWICE = 0.3
+LATEST = timedelta(days=2)
+
+
+@dataclass
+class Storm(Subscribers):
+    """One message in ten is lost for good; others come up to two days late, twice, in any order.
+
+    What is lost is found by asking.
+    """
+
+    chance: random.Random = field(default_factory=random.Random)
+    waiting: list[tuple[datetime, Event]] = field(default_factory=list)
+
+    async def hear(self) -> None:
+        """Have arrive what is not lost and not late, and what was late before."""
+        new = [event for event in await self.events() if event["id"] not in self.heard]
+        self.heard |= {event["id"] for event in new}
+        self._send([event for event in new if event["type"] in HANDLED])
+        now = self.clock.now()
+        arriving = [event for due, event in self.waiting if due <= now]
+        self.waiting = [(due, event) for due, event in self.waiting if due > now]
+        self.chance.shuffle(arriving)
+        await self.world.deliver(arriving)
+        await self.world.work()
+
+    def _send(self, events: Sequence[Event]) -> None:
+        now = self.clock.now()
+        for event in events:
+            if self.chance.random() < LOST:
+                continue
+            for _ in range(2 if self.chance.random() < TWICE else 1):
+                late = self.chance.random() < LATE
+                self.waiting.append((now + late * self.chance.random() * LATEST, event))
