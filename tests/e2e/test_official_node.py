@@ -119,7 +119,53 @@ def test_wrong_requests_are_told_what_is_wrong(seen: Any) -> None:
     assert (missing["type"], missing["status"]) == ("StripeInvalidRequestError", 400)
 
 
-def test_everything_that_the_library_was_told_fits_its_own_types(seen: Any, record: Path) -> None:
+@pytest.fixture(scope="module")
+def subscriber(sandbox: Sandbox, library: Path) -> Any:
+    """What a shop saw that sold a plan on a test clock."""
+    return run(library, "subscriber.js", sandbox.base_url)
+
+
+def item_of(subscription: Any) -> Any:
+    [item] = subscription["items"]["data"]
+    return item
+
+
+def test_plan_is_sold_and_its_first_month_paid(subscriber: Any) -> None:
+    begun = subscriber["subscription"]
+    assert (begun["status"], begun["test_clock"]) == ("active", subscriber["clock"]["id"])
+    item = item_of(begun)
+    assert item["current_period_end"] - item["current_period_start"] == 31 * 24 * 3600
+    invoice = begun["latest_invoice"]
+    assert (invoice["status"], invoice["amount_paid"]) == ("paid", 1000)
+    assert invoice["billing_reason"] == "subscription_create"
+    [payment] = invoice["payments"]["data"]
+    assert (payment["status"], payment["amount_paid"]) == ("paid", 1000)
+
+
+def test_preview_of_an_upgrade_is_the_invoice_that_comes_of_it(subscriber: Any) -> None:
+    preview, invoice = subscriber["preview"], subscriber["upgraded"]["latest_invoice"]
+    # 16 of 31 days were left: 30.00 are charged for them, and 10.00 come back.
+    assert [line["amount"] for line in preview["lines"]["data"]] == [-516, 1548]
+    assert preview["total"] == invoice["total"] == invoice["amount_paid"] == 1032
+    told = [(line["amount"], line["description"]) for line in preview["lines"]["data"]]
+    assert told == [(line["amount"], line["description"]) for line in invoice["lines"]["data"]]
+    assert item_of(subscriber["upgraded"])["price"]["id"] == subscriber["large"]["id"]
+
+
+def test_plan_renews_and_ends_with_the_period_that_was_paid(subscriber: Any) -> None:
+    renewed, leaving, ended = (subscriber[name] for name in ("renewed", "leaving", "ended"))
+    assert renewed["latest_invoice"]["billing_reason"] == "subscription_cycle"
+    assert renewed["latest_invoice"]["amount_paid"] == 3000
+    assert (leaving["status"], leaving["cancel_at_period_end"]) == ("active", True)
+    assert leaving["cancel_at"] == item_of(leaving)["current_period_end"]
+    assert (ended["status"], ended["ended_at"]) == ("canceled", leaving["cancel_at"])
+    assert [invoice["total"] for invoice in subscriber["invoices"]] == [3000, 1032, 1000]
+    assert subscriber["gone"]["deleted"] is True
+
+
+def test_everything_that_the_library_was_told_fits_its_own_types(
+    seen: Any, subscriber: Any, record: Path
+) -> None:
     assert recorded.problems(record, schema_or_skip()) == []
 
 

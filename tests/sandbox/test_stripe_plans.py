@@ -50,3 +50,15 @@ def test_plan_without_a_product_is_refused(shop: Billing) -> None:
     with pytest.raises(stripe.InvalidRequestError) as caught:
         shop.v1.plans.create({"currency": "usd", "interval": "month", "amount": 1})
     assert caught.value.param == "product"
+
+
+def test_recurring_price_is_told_as_a_plan_too(shop: Billing) -> None:
+    made: list[Any] = []
+    told = shop.events(lambda: made.append(shop.plan(900)))
+    assert [event.type for event in told] == ["product.created", "plan.created", "price.created"]
+    assert told[1].data.object.id == told[2].data.object.id == made[0].id
+    update = {"nickname": "Monthly"}
+    types = shop.event_types(lambda: shop.v1.prices.update(made[0].id, update))
+    assert types == ["plan.updated", "price.updated"]
+    once = {"product": made[0].product, "currency": "usd", "unit_amount": 900}
+    assert shop.event_types(lambda: shop.v1.prices.create(once)) == ["price.created"]

@@ -29,7 +29,7 @@ from bursar.billing import (
     unmatched,
 )
 from bursar.billing.rules import USUAL, Rules
-from bursar.billing.subscriptions import follow, guard
+from bursar.billing.subscriptions import follow, guard, rows
 from bursar.clock import Clock
 from bursar.db import Database
 from bursar.db.connections import Connection
@@ -59,11 +59,14 @@ async def handle(
     Raises settle.FactsMissing when the provider must be asked first, inbox.LeaseLost when another
     worker has the message: in both cases nothing of it may stand.
     """
+    at = clock.now()
     said = [fact for fact in facts if isinstance(fact, PaymentFacts | SubscriptionFact)]
     news = next((fact for fact in facts if isinstance(fact, SubscriptionNews)), None)
     if news is not None and not fetched:
-        raise settle.FactsMissing(news=news)
-    at = clock.now()
+        if not await _is_known(conn, news, message):
+            raise settle.FactsMissing(news=news)
+        await inbox.finish(conn, message, "done", at=at, reason="read since it came")
+        return
     if things := [fact for fact in facts if isinstance(fact, CatalogFact)]:
         await mirror.take(conn, things, at=at)
         await inbox.finish(conn, message, "done", at=at)
@@ -81,6 +84,14 @@ async def handle(
         await inbox.finish(conn, message, "done", at=at, reason="unmatched money: see the cases")
     else:
         await inbox.finish(conn, message, "ignored", at=at, reason="not a payment of ours")
+
+
+async def _is_known(conn: Connection, news: SubscriptionNews, message: Claimed) -> bool:
+    """Whether the provider was asked after this message came: then its answer had it."""
+    subscription_id, invoice_id = news.subscription_id, news.invoice_id
+    if subscription_id is None:
+        return False
+    return await rows.is_read_since(conn, news.provider, subscription_id, invoice_id, message.id)
 
 
 TIMERS: dict[str, Timer] = {

@@ -135,7 +135,8 @@ HELD = "schema_lock"
 GATEWAY_TABLES = {"members": READ}
 
 # Numbers that a statement of ours takes by name; those of identity columns need no right.
-SEQUENCES = {"inbox_messages_id_seq": (SERVER,), "provider_reads": (SERVER, WORKER)}
+# Messages and questions to a provider are numbered by one: see 0006_subscriptions.sql.
+SEQUENCES = {"inbox_messages_id_seq": (SERVER, WORKER)}
 
 # Functions that others than the owner may call, by signature, or by name for every form of it.
 FUNCTIONS: dict[str, tuple[str, ...]] = {

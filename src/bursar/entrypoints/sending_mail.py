@@ -151,6 +151,7 @@ async def _envelope(wiring: Wiring, post: Post, message: Claimed) -> Envelope:
         credits=_credits(found, unit),
         runs=_runs(term),
         includes=right_words.said(term.rights) if term else "",
+        last_try=_is_last_try(wiring, message, data),
         without_card=plan.trial_end if plan and not plan.trial_card else "",
     )
     letter = WORDS[message.destination](matter)
@@ -203,6 +204,13 @@ async def _find_plan(conn: Connection, message: Claimed, data: Mapping[str, Any]
         return None
     found = await catalog_plans.list_terms(conn, data["provider"], [data["price_id"]])
     return found.get(data["price_id"])
+
+
+def _is_last_try(wiring: Wiring, message: Claimed, data: Mapping[str, Any]) -> bool:
+    """Whether a failed charge is the one after which its subscription is given up."""
+    most = wiring.rules.failures_max
+    failed = message.destination == letters.CHARGE_FAILED
+    return failed and most is not None and int(data["attempts"]) >= most
 
 
 def _runs(term: Term | None) -> str:

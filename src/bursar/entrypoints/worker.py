@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -139,30 +141,55 @@ async def _work_message(wiring: Wiring, message: Claimed) -> None:
 
 async def _settle_message(wiring: Wiring, message: Claimed) -> None:
     provider = wiring.provider(message.provider)
-    facts: list[Facts | Told] = [provider.translate(message.payload)]
-    fetched = False
-    while True:
-
-        async def work(conn: Connection, fetched: bool = fetched) -> None:
-            await handlers.handle(
-                conn,
-                message,
-                facts,
-                clock=wiring.clock,
-                fetched=fetched,
-                rules=wiring.rules,
-            )
-            failpoints.reach("work.before_commit")
-
-        try:
-            await wiring.db.run(work)
-        except FactsMissing as missing:
-            # Rolled back: the provider is asked with no transaction open, and all is done again.
-            facts.extend(await asking.ask(wiring.db, provider, missing))
-            fetched = True
-            continue
-        failpoints.reach("work.after_commit")
+    said: list[Facts | Told] = [provider.translate(message.payload)]
+    missing = await _handle(wiring, message, said, fetched=False)
+    if missing is None:
         return
+    turn = _turn(missing)
+    async with turn.lock:
+        # Who had the turn before may have asked for just this.
+        if turn.waited:
+            missing = await _handle(wiring, message, said, fetched=False)
+        if missing is not None:
+            # Rolled back: the provider is asked with no transaction open, and all is done again.
+            said.extend(await asking.ask(wiring.db, provider, missing))
+            await _handle(wiring, message, said, fetched=True)
+
+
+async def _handle(
+    wiring: Wiring, message: Claimed, said: list[Facts | Told], *, fetched: bool
+) -> FactsMissing | None:
+    """Work a message off in one transaction; or say what must be asked first."""
+
+    async def work(conn: Connection) -> None:
+        await handlers.handle(
+            conn, message, said, clock=wiring.clock, fetched=fetched, rules=wiring.rules
+        )
+        failpoints.reach("work.before_commit")
+
+    try:
+        await wiring.db.run(work)
+    except FactsMissing as missing:
+        return missing
+    failpoints.reach("work.after_commit")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Messages about one subscription take turns in a process: the first asks for all of them."""
+
+    lock: asyncio.Lock
+    waited: bool
+
+
+_TURNS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+
+def _turn(missing: FactsMissing) -> _Turn:
+    name = missing.news.subscription_id if missing.news else None
+    lock = _TURNS.setdefault(name, asyncio.Lock()) if name else asyncio.Lock()
+    return _Turn(lock, lock.locked())
 
 
 async def _quarantine(wiring: Wiring, message: Claimed, error: Unusable) -> None:

@@ -74,7 +74,7 @@ async def test_a_purchase_under_a_path_from_sign_in_to_success(world: World) -> 
         for link in dict.fromkeys(LOCAL.findall(pricing.text)):
             if "static" in link or "theme" in link or "favicon" in link:
                 assert (await browser.get(link)).status_code == 200, link
-        bought = await browser.post("/billing/pricing/buy", data=form_of(pricing.text, "starter"))
+        bought = await browser.post("/billing/pricing/buy", data=form_of(pricing.text, "package"))
         assert bought.status_code == 303, bought.text
         hosted = bought.headers["location"]
         assert hosted.startswith(world.sandbox.base_url)

@@ -30,6 +30,7 @@ PLANS = {
         Plan("pro", 50, 3100, 0, frozenset({"history", "priority"})),
         Plan("whole", 600, 0, 30000, frozenset({"history"}), at_once=True),
         Plan("trial", 30, 2000, features=frozenset({"history"}), trial_credits=5),
+        Plan("try", 30, 2000, trial_credits=5),
         Plan("saver", 20, 1700, rollover=15),
         Plan("team", 40, 1000, features=frozenset({"seats"})),
     )
@@ -69,6 +70,15 @@ name = "Trial"
 unit = "page"
 credits = 30
 features = ["history"]
+prices = { month = { usd = 2000 } }
+trial_days = 14
+trial_credits = 5
+group = "trials"
+
+[plans.try]
+name = "Trial without a card"
+unit = "page"
+credits = 30
 prices = { month = { usd = 2000 } }
 trial_days = 14
 trial_card = false

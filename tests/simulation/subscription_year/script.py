@@ -19,6 +19,8 @@ MONTHS = 12
 TRIAL = timedelta(days=14)
 RENEWED = timedelta(hours=6)
 """How long after a period's end its renewal is over and done."""
+LATER_EACH_MONTH = timedelta(minutes=85)
+"""So that who begins in the middle of a month has renewed when that of the next is looked at."""
 TRIED_AGAIN = (timedelta(days=3, hours=12), timedelta(days=8, hours=12))
 """How long after a failed renewal its second and third try are over."""
 QUIET = (timedelta(days=3), timedelta(days=3))
@@ -80,12 +82,12 @@ class Script:
         for month in range(MONTHS + 1):
             renewed = later(self.begins, month) + (RENEWED if month else timedelta())
             found.append((renewed, acts.get(("renewed", month), [])))
-            trial = later(self.begins + TRIAL, month) + 2 * RENEWED
+            trial = later(self.begins + TRIAL, month) + RENEWED + month * LATER_EACH_MONTH
             found.append((trial, acts.get(("middle", month), [])))
         for month in {fails, ends}:
             found += [(later(self.begins, month) + wait, []) for wait in TRIED_AGAIN]
         found.sort(key=lambda one: one[0])
-        stops = [Stop(at, (*acts, *_uses(chance))) for at, acts in found]
+        stops = [Stop(at, (*_uses(chance), *acts)) for at, acts in found]
         for wait in QUIET:
             stops.append(Stop(stops[-1].at + wait))
         return stops
@@ -174,7 +176,10 @@ def _those_who_stop(chance: random.Random) -> Plot:
     yield MIDDLE, 5, Act("leaver", "subscribe", {"plan": "pro"})
     yield MIDDLE, 8, _steer(chance, "leaver", chance.choice(("cancel", "cancel_now")))
 
-    yield _begin("trial", "trial", card=chance.choice((None, "tok_visa", "tok_visa")))
+    if chance.random() < 0.3:
+        yield _begin("trial", "try", card=None)
+    else:
+        yield _begin("trial", "trial")
     yield RENEWED_THEN, 5, _steer(chance, "trial", "cancel")
 
     yield _begin("twice", "basic")

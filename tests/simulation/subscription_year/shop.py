@@ -140,7 +140,7 @@ class Shop:
         )
         async with self.subscribers.world.wiring.db.transaction() as conn:
             [made] = await entries.post(conn, [posting], at=self.subscribers.clock.now())
-        assert made.outcome == "posted"
+        assert made.outcome == "posted", f"{act.who} can't use {amount}"
         self.model.use(act.who, amount)
 
     async def _refund(self, act: Act) -> None:
@@ -207,7 +207,7 @@ class Shop:
             wanted = {**self.model.shown(who, now), "other": {}}
             found = await self.shown(who)
             wrong = {key: (found[key], wanted[key]) for key in wanted if found[key] != wanted[key]}
-            assert wrong == {}, f"{who} at {stop}, found and wanted"
+            assert wrong == {}, f"{who}, found and wanted, at {stop}"
         async with self.subscribers.world.wiring.db.connection() as conn:
             waiting = await cases.list_cases(conn, state="open", before=None, limit=100)
         assert [(case.kind, case.summary) for case in waiting] == []

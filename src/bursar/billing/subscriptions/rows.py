@@ -34,7 +34,8 @@ INVOICE_COLUMNS = """customer_id, id, provider, invoice_id, subscription_id, pay
     reason, status, currency, total_minor, due_minor, paid_minor, lines, attempts, next_attempt_at,
     failure, needs_action, url, paid_at, read_number, created_at"""
 
-NEXT_READ = "select nextval('provider_reads')"
+# Messages are numbered by the same: a question's answer has every message of a lower number in it.
+NEXT_READ = "select nextval('inbox_messages_id_seq')"
 
 LOCK = f"""
 select {COLUMNS} from subscriptions where provider = $1 and subscription_id = $2 for update
@@ -116,6 +117,9 @@ select {INVOICE_COLUMNS} from invoices
 where customer_id = $1 and subscription_id = $2 and status = 'open'
 order by created_at desc, id desc limit 1
 """  # noqa: S608
+
+LATEST = 10
+"""How many invoices an answer has, the newest, and the one that was asked for."""
 
 TRY = """
 insert into trials (user_id, plan_group, customer_id, subscription_id, created_at)
@@ -344,6 +348,17 @@ async def find_open_invoice(conn: Connection, row: Subscription) -> Invoice | No
     """The latest invoice of a subscription that waits for its money."""
     found = await conn.fetchrow(FIND_OPEN, row.customer_id, row.id)
     return _invoice(found) if found else None
+
+
+async def is_read_since(
+    conn: Connection, provider: str, subscription_id: str, invoice_id: str | None, number: int
+) -> bool:
+    """Whether a subscription, and this invoice of it, was asked about after a message came."""
+    row = await find(conn, provider, subscription_id)
+    if row is None or row.read_number <= number:
+        return False
+    latest = await latest_invoices(conn, row.customer_id, row.id, limit=LATEST)
+    return invoice_id is None or invoice_id in [invoice.invoice_id for invoice in latest]
 
 
 async def had_trial(conn: Connection, user_id: str, group: str) -> bool:

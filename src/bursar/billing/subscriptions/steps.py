@@ -1,5 +1,4 @@
-"""What is asked of a subscription, held against how it stands: is it so already, was it done. Pure.
-"""
+"""What is asked of a subscription, held against how it stands: is it so already, was it done. Pure."""
 
 from __future__ import annotations
 

@@ -44,6 +44,8 @@ class Matter:
     """The plan's features in words."""
     without_card: Literal["", "cancel", "pause"] = ""
     """What a trial without a card comes to; empty where a card was asked for."""
+    last_try: bool = False
+    """Whether a charge that failed is not tried again, whatever the provider says."""
 
     def money(self, key: str) -> str:
         """An amount of the event in words."""

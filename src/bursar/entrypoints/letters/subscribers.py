@@ -9,7 +9,7 @@ from bursar.entrypoints.subscription_words import price, why
 def charge_failed(matter: Matter) -> Letter:
     """A renewal was not paid: why, when it is tried next, and what to do."""
     data, due, plan = matter.data, matter.money("amount"), _plan(matter)
-    again = data.get("next_attempt_at")
+    again = None if matter.last_try else data.get("next_attempt_at")
     asks = bool(data["needs_action"])
     said = why(data["failure"], needs_action=asks)
     steps = "Confirm the payment with your bank." if asks else "Pay now, or update your card."
@@ -21,10 +21,14 @@ def charge_failed(matter: Matter) -> Letter:
             f"We could not take {due} for {plan}, because {said}. You were not charged.",
             f"We try again on {day(read_time(again))}. {steps}"
             if again
+            else f"This was the last try, so {plan} ends now."
+            if matter.last_try
             else f"It is not tried again by itself. {steps}",
         ),
         rows=(("Plan", plan), ("Owed", due), ("Attempt", str(data["attempts"]))),
-        link=("Pay now", data["url"]) if data.get("url") else _account(matter),
+        link=("Pay now", data["url"])
+        if data.get("url") and not matter.last_try
+        else _account(matter),
         after=(f"Your card and your invoices are at {matter.own_url}/account",),
         tone="bad",
     )
