@@ -20,8 +20,7 @@ from selling_world import selling
 from simulation.subscription_year.catalogue import CATALOG
 from simulation.subscription_year.script import Script, Stop
 from simulation.subscription_year.shop import Shop
-from simulation.subscription_year.weather import Storm
-from subscribers import Subscribers
+from simulation.subscription_year.weather import Peace, Storm
 
 SEEDS = int(os.environ.get("BURSAR_YEAR_SEEDS", "10"))
 PARTS = 5
@@ -60,7 +59,7 @@ async def live(sandbox: Sandbox, url: str, folder: Path, seed: int, *, peaceful:
     wanted = {"duplicate_subscriptions": "cancel"}
     async with selling(sandbox, url, folder, CATALOG, **wanted) as world:
         chance = random.Random(-seed)  # noqa: S311
-        subscribers = Subscribers(world) if peaceful else Storm(world, chance=chance)
+        subscribers = Peace(world) if peaceful else Storm(world, chance=chance)
         shop = Shop(subscribers, folder)
         await shop.begin()
         if peaceful:

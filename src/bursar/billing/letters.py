@@ -85,7 +85,10 @@ def letter_of(event: Event) -> str | None:
         return REFUND
     if event.topic == "payment.completed":
         # Only an order that somebody reviewed was ever held at the bank.
-        return CONFIRMATION if "authorized" in event.data else RECEIPT
+        if "authorized" in event.data:
+            return CONFIRMATION
+        # Nobody needs a receipt for nothing, such as a trial's beginning.
+        return RECEIPT if event.data["captured"] else None
     if event.topic == "subscription.ended":
         # Whoever ended it knows; what ended because nobody paid comes unasked.
         return FINAL_NOTICE if event.data["reason"] == "unpaid" else None

@@ -128,7 +128,7 @@ async def _follow(
     await subscriptions.guard.watch(conn, recurring.read, at=at, rules=rules)
     await subscriptions.strays.close_cases(conn, recurring.read, at=at)
     await subscriptions.strays.wait(conn, recurring.strays, at=at)
-    events_told = [event for one in recurring.read for event in subscriptions.news.tell(one)]
+    events_told = [event for one in recurring.read for event in subscriptions.news.tell(one, rules)]
     await letters.tell(conn, events_told, at=at)
 
 

@@ -97,9 +97,7 @@ async def give_way(
     if group is None or payment.snapshot.get("addon"):
         return payment
     async with db.connection() as conn:
-        open_now = await payments.list_subscribing(
-            conn, payment.customer_id, group, at=clock.now()
-        )
+        open_now = await payments.list_subscribing(conn, payment.customer_id, group, at=clock.now())
         live = await guard.find_live(conn, payment.customer_id, group)
     newer = [p for p in open_now if p.id > payment.id and p.provider == payment.provider]
     if not newer and (live is None or live.reference == payment.reference):

@@ -241,7 +241,9 @@ async def _carry_out(
     if clock.now() - change.created_at >= KEY_REMEMBERED:
         # The provider may have forgotten the key: what the subscription does not show never was.
         row = await asking.read(db, provider, row, clock=clock, rules=rules)
-        return await _close(db, change, "done" if steps.shows(row, change.kind, change.wanted) else "refused", clock)
+        return await _close(
+            db, change, "done" if steps.shows(row, change.kind, change.wanted) else "refused", clock
+        )
     number = await asking.next_read(db)
     try:
         fact = await _call(provider, row, change)

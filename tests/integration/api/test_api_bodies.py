@@ -41,7 +41,7 @@ async def post(
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
+        b" ",
         b"{",
         b"nothing",
         b'{"amount": NaN, "currency": "usd"}',

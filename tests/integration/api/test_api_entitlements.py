@@ -151,6 +151,18 @@ async def test_the_list_says_until_when_over_all_that_gives_it(
     assert (await ends())["exports"] == f"{after:%Y-%m-%dT%H:%M:%SZ}"
 
 
+async def test_an_empty_body_says_nothing_where_nothing_has_to_be_said(
+    client: httpx.AsyncClient, ada: Person, admin: Person
+) -> None:
+    await give(client, admin, {"feature": "exports", "amount": 3})
+    headers = {**ada.headers, "Content-Type": "application/json"}
+    used = await client.post(f"{LIST}/exports/consume", content=b"", headers=headers)
+    assert (used.status_code, used.json()["used"]) == (200, 1)
+    # What has to be said is missed all the same.
+    headers = {**admin.headers, "Content-Type": "application/json"}
+    assert_problem(await client.post(ADMIN, content=b"", headers=headers), 400, "json_invalid")
+
+
 async def test_fifty_at_once_use_up_the_last_ten(
     client: httpx.AsyncClient, ada: Person, admin: Person
 ) -> None:

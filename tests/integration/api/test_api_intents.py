@@ -54,6 +54,12 @@ def confirm(sandbox: Sandbox, intent_id: str, card: str = "pm_card_visa") -> Non
     client.v1.payment_intents.confirm(intent_id, {"payment_method": card})
 
 
+async def test_a_coupon_is_refused_in_words(shop: httpx.AsyncClient, ada: Person) -> None:
+    refused = await open_intent(shop, ada, package="starter", coupon="LAUNCH15")
+    problem = assert_problem(refused, 422, "validation_error")
+    assert "A card form takes no coupon; a checkout session of a package does" in problem["detail"]
+
+
 async def test_an_intent_is_opened_at_the_price_of_the_catalogue(
     shop: httpx.AsyncClient, ada: Person
 ) -> None:

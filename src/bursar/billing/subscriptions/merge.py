@@ -84,12 +84,12 @@ async def merge(
         terms = await catalog_plans.list_terms(conn, fact.provider, [*_prices(fact), *known])
         row = await _put(conn, fact, before, whose, terms, at=at)
         earlier = {i.invoice_id: i for i in await rows.list_invoices(conn, row)}
-        unit = terms[row.price_id].unit if row.price_id in terms else None
+        plan = terms.get(row.price_id)
         news = [told for told in fact.invoices if _is_news(told, earlier.get(told.invoice_id))]
         for invoice in news:
             await rows.put_invoice(conn, row, invoice, number=fact.read)
         merged.facts.extend(
-            await _bill(conn, replace(fact, invoices=tuple(news)), row, earlier, unit=unit, at=at)
+            await _bill(conn, replace(fact, invoices=tuple(news)), row, earlier, plan=plan, at=at)
         )
         invoices = await rows.list_invoices(conn, row)
         terms |= await catalog_plans.list_terms(conn, fact.provider, _lines(invoices))
@@ -198,7 +198,7 @@ async def _bill(
     row: Subscription,
     earlier: dict[str, Invoice],
     *,
-    unit: str | None,
+    plan: Terms | None,
     at: datetime,
 ) -> list[PaymentFacts]:
     """See to the payments of these invoices, and say what they tell of them."""
@@ -208,7 +208,7 @@ async def _bill(
         invoice = stored[told.invoice_id]
         if told.status == "draft" or invoice.read_number > fact.read:
             continue
-        payment = await _payment(conn, row, invoice, unit=unit, at=at)
+        payment = await _payment(conn, row, invoice, plan=plan, at=at)
         if payment is None:
             continue
         if invoice.payment_id is None:
@@ -220,7 +220,7 @@ async def _bill(
 
 
 async def _payment(
-    conn: Connection, row: Subscription, invoice: Invoice, *, unit: str | None, at: datetime
+    conn: Connection, row: Subscription, invoice: Invoice, *, plan: Terms | None, at: datetime
 ) -> Payment | None:
     """The payment that is an invoice's money: the checkout's for the first, else one of its own.
 
@@ -243,10 +243,10 @@ async def _payment(
         kind="invoice",
         amount_minor=invoice.due_minor,
         currency=invoice.currency,
-        unit=unit,
+        unit=plan.unit if plan else None,
         credits=0,
         snapshot={
-            "name": _name(invoice),
+            "name": _name(row, invoice, plan),
             "subscribes": row.plan,
             "currency": invoice.currency,
             "capture_method": "automatic",
@@ -313,7 +313,13 @@ def _totals(told: InvoiceFact) -> Totals:
     )
 
 
-def _name(invoice: Invoice) -> str:
+def _name(row: Subscription, invoice: Invoice, plan: Terms | None) -> str:
+    """What an invoice is of, as its payment is listed."""
+    if plan is not None and invoice.reason == "update":
+        return f"{plan.name}, change of plan"
+    if plan is not None:
+        times = f" × {row.quantity}" if row.quantity > 1 else ""
+        return f"{plan.name}{times}, by the {row.interval}"
     said = next((line.description for line in invoice.lines if line.description), None)
     return said or (f"Invoice {invoice.number}" if invoice.number else "Invoice")
 

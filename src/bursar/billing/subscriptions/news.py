@@ -9,18 +9,21 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bursar.billing.rules import Rules
 from bursar.billing.subscriptions.follow import name
 from bursar.billing.subscriptions.merge import Read
 from bursar.billing.subscriptions.rows import Invoice, Subscription
 from bursar.messages.outbox import Event
 
 
-def tell(one: Read) -> list[Event]:
+def tell(one: Read, rules: Rules) -> list[Event]:
     """The events of one subscription that was read."""
     row = one.row
     cause = f"{name(row)}:{row.read_number}"
     topics = list(_topics(one.before, row)) if row.read_number else []
-    owed = any(i.status in ("open", "uncollectible") and i.attempts for i in one.invoices)
+    # One that is given up for want of money, and not one that somebody ends meanwhile.
+    often = rules.failures_max or 1
+    owed = any(i.status in ("open", "uncollectible") and i.attempts >= often for i in one.invoices)
     why = {"reason": "unpaid" if owed else "canceled"}
     told = [
         Event(

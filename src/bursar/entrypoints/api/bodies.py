@@ -177,13 +177,14 @@ def _refuse_card_number(place: str) -> NoReturn:
 def body_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     """A dependency that reads the body into `model`; place it after the one that says who asks.
 
-    Where nothing has to be said, an empty body says nothing.
+    Where a POST has to say nothing, its empty body says nothing.
     """
     optional = not any(field.is_required() for field in model.model_fields.values())
 
     async def read_model(request: Request) -> M:
         body = await read(request.scope, request.receive, BODY_BYTES_MAX)
-        return _fill(model, {} if optional and not body else parse(body))
+        empty = optional and not body and request.method == "POST"
+        return _fill(model, {} if empty else parse(body))
 
     return read_model
 
