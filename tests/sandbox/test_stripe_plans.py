@@ -53,12 +53,13 @@ def test_plan_without_a_product_is_refused(shop: Billing) -> None:
 
 
 def test_recurring_price_is_told_as_a_plan_too(shop: Billing) -> None:
-    made: list[Any] = []
-    told = shop.events(lambda: made.append(shop.plan(900)))
-    assert [event.type for event in told] == ["product.created", "plan.created", "price.created"]
-    assert told[1].data.object.id == told[2].data.object.id == made[0].id
+    product = shop.v1.products.create({"name": "Pro"}).id
+    once = {"product": product, "currency": "usd", "unit_amount": 900}
+    monthly = {**once, "recurring": {"interval": "month"}}
+    plan, price = shop.events(lambda: shop.v1.prices.create(monthly))
+    assert (plan.type, price.type) == ("plan.created", "price.created")
+    assert plan.data.object.id == price.data.object.id
     update = {"nickname": "Monthly"}
-    types = shop.event_types(lambda: shop.v1.prices.update(made[0].id, update))
+    types = shop.event_types(lambda: shop.v1.prices.update(price.data.object.id, update))
     assert types == ["plan.updated", "price.updated"]
-    once = {"product": made[0].product, "currency": "usd", "unit_amount": 900}
     assert shop.event_types(lambda: shop.v1.prices.create(once)) == ["price.created"]

@@ -39,8 +39,10 @@ def _merged(after: Object, former: Object) -> Object:
     before = dict(after)
     for name, value in former.items():
         now = after.get(name)
-        nested = isinstance(value, dict) and isinstance(now, dict)
-        before[name] = _merged(now, value) if nested else value
+        if isinstance(value, dict) and isinstance(now, dict):
+            before[name] = _merged(now, value)
+        else:
+            before[name] = value
     return before
 
 

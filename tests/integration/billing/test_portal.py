@@ -123,7 +123,7 @@ async def test_the_portal_offers_each_group_its_plans_on_sale(shop: Subscribers)
     }
     features = found["pages"].features
     assert features.subscription_update.default_allowed_updates == ["price"]
-    assert features.subscription_update.proration_behavior == "create_prorations"
+    assert features.subscription_update.proration_behavior == "always_invoice"
     assert features.subscription_cancel.mode == "at_period_end"
     assert features.customer_update.allowed_updates == ["email", "address", "tax_id"]
     assert features.payment_method_update.enabled
@@ -214,8 +214,8 @@ async def test_a_switch_in_the_portal_brings_the_other_plan_s_credits_and_featur
     row = await shop.subscription(payment.customer_id)
     assert (row.plan, row.amount_minor, row.status) == ("pro", 3000, "active")
     assert await shop.features(payment.customer_id) == {"history", "priority"}
-    # The difference is paid with the next invoice, and its credits come with it.
-    assert await shop.balance(payment.customer_id) == 20
+    # The difference is paid at once, and its credits come with it.
+    assert await shop.balance(payment.customer_id) == 50
     await shop.advance(days=32)
     assert await shop.balance(payment.customer_id) == 80
     [_, renewal] = await shop.invoices(payment.customer_id)

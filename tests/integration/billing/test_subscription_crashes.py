@@ -44,6 +44,8 @@ UPGRADE = {"plan": "pro", "proration": "always_invoice"}
 
 @pytest.fixture
 async def shop(sandbox: Sandbox, database_url: str, tmp_path: Path) -> AsyncIterator[Subscribers]:
+    # Subscriptions of other tests would renew as the clock moves.
+    control_client.reset(sandbox.base_url)
     async with selling(sandbox, database_url, tmp_path, CATALOG) as world:
         here = Subscribers(world)
         await here.begin()

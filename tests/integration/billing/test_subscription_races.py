@@ -22,6 +22,7 @@ from bursar.entrypoints import worker
 from bursar.providers.port import Provider
 from bursar.providers.recurring import SubscriptionFact
 from bursar.wiring import Wiring
+from bursar_sandbox import control_client
 from bursar_sandbox.running import Sandbox
 from plans import CATALOG
 from selling_world import selling
@@ -32,6 +33,8 @@ HERE = "http://127.0.0.1:8000/account"
 
 @pytest.fixture
 async def shop(sandbox: Sandbox, database_url: str, tmp_path: Path) -> AsyncIterator[Subscribers]:
+    # Subscriptions of other tests would renew as the clock moves.
+    control_client.reset(sandbox.base_url)
     async with selling(sandbox, database_url, tmp_path, CATALOG) as world:
         here = Subscribers(world)
         await here.begin()

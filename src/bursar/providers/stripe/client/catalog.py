@@ -82,5 +82,5 @@ def _says(theirs: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
     return (
         plain == {name: fields[name] for name in plain}
         and (theirs.get("description") or "") == fields["description"]
-        and all(kept.get(name) == value for name, value in fields["metadata"].items())
+        and all((kept.get(name) or "") == value for name, value in fields["metadata"].items())
     )

@@ -74,7 +74,7 @@ class Portal(calls.Caller):
         if offer.products:
             features["subscription_update"] = {
                 **_choice(offer),
-                "proration_behavior": "create_prorations",
+                "proration_behavior": "always_invoice",
                 # Else who changes plans in a trial would pay at once.
                 "trial_update_behavior": "continue_trial",
             }
