@@ -228,7 +228,9 @@ def _judged(row: Row, *, granted: bool) -> Row:
 
 def _cases(row: Row) -> list[cases.Opening]:
     found: list[cases.Opening] = []
-    if row.state == "completed" and (fault := mismatch(row)):
+    # What went back whole was never anybody's: nothing is left for a person to decide.
+    went_back = 0 < row.captured_minor <= row.refunded_minor
+    if row.state == "completed" and not went_back and (fault := mismatch(row)):
         given = "No credits given." if row.mismatch else "Its credits had been given before."
         found.append(_case(row, "mismatch", f"was paid, but not as asked: {fault}. {given}"))
     if excess := excess_minor(row):

@@ -109,7 +109,7 @@ TABLES: dict[str, Rights] = {
     "payments": Rights(server=CHANGE, worker=CHANGE, reader=READ, customer=PAYMENT_COLUMNS),
     "payment_links": Rights(server=CHANGE, worker=READ, reader=READ),
     "plan_terms": Rights(server=CHANGE, worker=CHANGE, reader=READ),
-    "provider_customers": Rights(server=ALL, worker=READ, reader=READ),
+    "provider_customers": Rights(server=ALL, worker=ALL, reader=READ),
     "provider_refs": Rights(server=ADD, worker=ADD, reader=READ),
     "rate_limits": Rights(server=ALL, worker="select (window_start), delete"),
     "reversals": Rights(server=CHANGE, worker=CHANGE, reader=READ),

@@ -217,10 +217,10 @@ async def test_a_switch_in_the_portal_brings_the_other_plan_s_credits_and_featur
     # The difference is paid at once, and its credits come with it.
     assert await shop.balance(payment.customer_id) == 50
     await shop.advance(days=32)
-    assert await shop.balance(payment.customer_id) == 80
-    [_, renewal] = await shop.invoices(payment.customer_id)
-    assert renewal.status == "paid"
-    assert any(line.proration for line in renewal.lines)
+    assert await shop.balance(payment.customer_id) == 50
+    [_, change, renewal] = await shop.invoices(payment.customer_id)
+    assert (change.reason, change.status, renewal.status) == ("update", "paid", "paid")
+    assert any(line.proration for line in change.lines)
 
 
 async def test_a_switch_in_a_trial_goes_on_with_the_trial(shop: Subscribers) -> None:

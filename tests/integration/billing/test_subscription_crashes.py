@@ -408,9 +408,7 @@ async def test_an_end_whose_answer_was_lost_comes_about(shop: Subscribers, fault
             with pytest.raises(errors.ProviderUnknown):
                 await request(shop, wanted_of(row, "cancel"))
     async with shop.world.wiring.db.transaction() as conn:
-        await conn.execute(
-            "update timers set due_at = now() where kind = 'subscription.change'"
-        )
+        await conn.execute("update timers set due_at = now() where kind = 'subscription.change'")
     await shop.world.work()
     assert await value(shop.world, "select state from subscription_changes") == "done"
     assert (await shop.subscription(payment.customer_id)).cancel_at == row.period_end

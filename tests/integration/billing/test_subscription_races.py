@@ -19,7 +19,7 @@ from bursar.billing.payments import Payment
 from bursar.billing.subscription_changes import Wanted
 from bursar.billing.subscriptions.rows import Subscription
 from bursar.entrypoints import worker
-from bursar.providers.port import Provider
+from bursar.providers.port import CheckoutOrder, OpenedCheckout, Provider
 from bursar.providers.recurring import SubscriptionFact
 from bursar.wiring import Wiring
 from bursar_sandbox import control_client
@@ -79,6 +79,19 @@ class Held(Between):
         return found
 
 
+class Slow(Between):
+    """It opens a session when it is let go."""
+
+    def __init__(self, provider: Provider) -> None:
+        super().__init__(provider)
+        self.asked, self.release = asyncio.Event(), asyncio.Event()
+
+    async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
+        self.asked.set()
+        await self.release.wait()
+        return await self._provider.create_checkout(order)
+
+
 class Overtaken(Between):
     """Somebody asks how the subscription stands between our question and the change itself."""
 
@@ -111,9 +124,7 @@ def slow(shop: Subscribers, seed: int) -> Iterator[None]:
 
 async def work_in_parallel(shop: Subscribers, workers: int = 5) -> None:
     """Several workers, until none finds anything."""
-    while any(
-        await asyncio.gather(*(worker.work_once(shop.world.wiring) for _ in range(workers)))
-    ):
+    while any(await asyncio.gather(*(worker.work_once(shop.world.wiring) for _ in range(workers)))):
         pass
 
 
@@ -203,6 +214,35 @@ async def test_two_plans_of_a_group_begun_at_once_leave_one_to_pay(shop: Subscri
     assert [row.plan for row in await shop.subscriptions(user.customer_id)] == ["pro"]
     assert await opened_cases(shop) == []
     assert await shop.balance(user.customer_id) == 50
+
+
+@pytest.mark.parametrize("paid", [False, True], ids=["open", "paid"])
+async def test_a_checkout_that_opens_after_another_of_its_group_is_closed_at_once(
+    shop: Subscribers, paid: bool
+) -> None:
+    """It was begun first, and was not there yet to be closed when the other was opened."""
+    world, usual = shop.world, shop.world.wiring
+    await world.open_checkout("ada", plan="extra")
+    slow = Slow(usual.provider("stripe"))
+    world.wiring = through(usual, slow)
+    first = asyncio.create_task(world.open_checkout("ada", plan="basic"))
+    await slow.asked.wait()
+    world.wiring = usual
+    second = await world.open_checkout("ada", plan="pro")
+    if paid:
+        await world.pay(second)
+        await shop.hear()
+    slow.release.set()
+    closed = await first
+    sessions = world.stripe.v1.checkout.sessions
+    assert sessions.retrieve(str(closed.session_id)).status == "expired"
+    if not paid:
+        assert sessions.retrieve(str(second.session_id)).status == "open"
+        await world.pay(second)
+    await shop.hear()
+    assert (await world.payment(closed)).status in ("canceled", "expired")
+    assert [row.plan for row in await shop.subscriptions(closed.customer_id)] == ["pro"]
+    assert await shop.balance(closed.customer_id) == 50
 
 
 async def test_two_plans_that_were_both_paid_are_found_as_a_duplicate(shop: Subscribers) -> None:

@@ -202,3 +202,25 @@ async def test_the_same_money_told_of_ten_times_at_once_is_one_payment(world: Wo
     await asyncio.gather(*(world.settle(facts) for _ in range(10)))
     assert len(await payments_of(world, customer_id)) == 1
     assert await world.balance(customer_id) == 5
+
+
+async def test_money_that_went_back_is_given_without_a_second_case(world: World) -> None:
+    v1 = world.stripe.v1
+    intent = v1.payment_intents.create(
+        {
+            "amount": 2000,
+            "currency": "usd",
+            "payment_method": "pm_card_visa",
+            "confirm": True,
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        }
+    )
+    v1.refunds.create({"payment_intent": intent.id})
+    charged = [event for event in v1.events.list({"limit": 20}).data if intent.id in str(event)]
+    await world.deliver([event.to_dict() for event in reversed(charged)])
+    await world.work()
+    ada = await put_user(world, "ada", None, verified=False)
+    [case] = await opened(world)
+    await resolve(world, case, user_id="ada")
+    assert [payment.status for payment in await payments_of(world, ada)] == ["refunded"]
+    assert await opened(world) == []

@@ -147,19 +147,19 @@ def _those_who_change(chance: random.Random) -> Plot:
     yield MIDDLE, 1, Act("mover", "change", {"plan": "basic", "proration": cheap})
     again = chance.choice(("always_invoice", "create_prorations"))
     yield MIDDLE, 3, Act("mover", "change", {"plan": "pro", "proration": again})
-    yield MIDDLE, 6, _steer(chance, "mover", "cancel")
+    yield MIDDLE, 4, _steer(chance, "mover", "cancel")
 
     yield _begin("team", "team", quantity=chance.choice((2, 3)))
     yield MIDDLE, 1, Act("team", "change", {"quantity": 5, "proration": "always_invoice"})
     fewer = chance.choice((1, 2))
     yield RENEWED_THEN, 3, Act("team", "change", {"quantity": fewer})
     yield MIDDLE, 3, Act("team", "change", {"quantity": 4, "proration": "create_prorations"})
-    yield MIDDLE, 6, _steer(chance, "team", "cancel")
+    yield MIDDLE, 4, _steer(chance, "team", "cancel")
 
     yield _begin("saver", "saver")
     yield MIDDLE, 2, Act("", "dearer")
     yield MIDDLE, 2, Act("newcomer", "subscribe", {"plan": "saver"})
-    yield MIDDLE, 5, _steer(chance, "newcomer", "cancel_now")
+    yield MIDDLE, 4, _steer(chance, "newcomer", "cancel_now")
 
 
 def _those_who_stop(chance: random.Random) -> Plot:
@@ -167,31 +167,31 @@ def _those_who_stop(chance: random.Random) -> Plot:
     when = chance.choice((RENEWED_THEN, MIDDLE))
     yield when, 1, _steer(chance, "pauser", "pause")
     yield MIDDLE, chance.choice((2, 3)), _steer(chance, "pauser", "unpause")
-    yield MIDDLE, 6, _steer(chance, "pauser", "cancel_now")
+    yield MIDDLE, 5, _steer(chance, "pauser", "cancel_now")
 
     yield _begin("leaver", "basic")
     yield RENEWED_THEN, 1, _steer(chance, "leaver", "cancel")
     yield MIDDLE, 1, _steer(chance, "leaver", "resume")
     yield MIDDLE, 3, _steer(chance, "leaver", "cancel")
-    yield MIDDLE, 5, Act("leaver", "subscribe", {"plan": "pro"})
-    yield MIDDLE, 8, _steer(chance, "leaver", chance.choice(("cancel", "cancel_now")))
+    yield MIDDLE, 7, Act("leaver", "subscribe", {"plan": "pro"})
+    yield MIDDLE, 9, _steer(chance, "leaver", chance.choice(("cancel", "cancel_now")))
 
     if chance.random() < 0.3:
         yield _begin("trial", "try", card=None)
     else:
         yield _begin("trial", "trial")
-    yield RENEWED_THEN, 5, _steer(chance, "trial", "cancel")
+    yield RENEWED_THEN, 4, _steer(chance, "trial", "cancel")
 
     yield _begin("twice", "basic")
     yield chance.choice((RENEWED_THEN, MIDDLE)), 2, Act("twice", "duplicate")
-    yield MIDDLE, 5, _steer(chance, "twice", "cancel")
+    yield MIDDLE, 3, _steer(chance, "twice", "cancel")
 
 
 def _those_who_fail(fails: int, ends: int) -> Plot:
     yield _begin("late", "basic")
     yield MIDDLE, fails - 1, Act("late", "card", {"method": "pm_card_chargeCustomerFail"})
     yield RENEWED_THEN, fails, Act("late", "card", {"method": "pm_card_visa"})
-    yield MIDDLE, 7, Act("late", "steer", {"kind": "cancel", "at": "shop"})
+    yield MIDDLE, 5, Act("late", "steer", {"kind": "cancel", "at": "shop"})
     yield _begin("gone", "basic")
     yield MIDDLE, ends - 1, Act("gone", "card", {"method": "pm_card_chargeCustomerFail"})
 
@@ -199,11 +199,11 @@ def _those_who_fail(fails: int, ends: int) -> Plot:
 def _those_who_pay_otherwise(chance: random.Random) -> Plot:
     yield _begin("yearly", chance.choice(("basic", "whole")), interval="year")
     yield _begin("free", "basic", coupon="free")
-    yield MIDDLE, 5, _steer(chance, "free", "cancel_now")
+    yield MIDDLE, 4, _steer(chance, "free", "cancel_now")
     yield _begin("less", "pro", coupon="less")
-    yield MIDDLE, 6, _steer(chance, "less", "cancel")
+    yield MIDDLE, 2, _steer(chance, "less", "cancel")
     yield _begin("refunded", "basic")
     of_now = {"invoice": 1, "amount": chance.randrange(100, 1400)}
     yield MIDDLE, 1, Act("refunded", "refund", of_now)
     yield MIDDLE, 3, Act("refunded", "refund", {"invoice": 2, "amount": None})
-    yield MIDDLE, 5, _steer(chance, "refunded", "cancel_now")
+    yield MIDDLE, 4, _steer(chance, "refunded", "cancel_now")

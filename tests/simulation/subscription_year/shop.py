@@ -217,4 +217,3 @@ def _shown(row: Subscription) -> tuple[str | None, int, str, bool, int]:
     over = row.status == "canceled"
     ends = 0 if over else int(row.period_end.timestamp())
     return row.plan, row.quantity, row.status, row.cancel_at is not None and not over, ends
-

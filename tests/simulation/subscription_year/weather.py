@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import httpx2
+
 from bursar.providers.stripe.translate import HANDLED
 from subscribers import Event, Subscribers
 
@@ -21,17 +23,34 @@ class Peace(Subscribers):
     """Every message once, in its order. Only what is new is asked for: a year has thousands."""
 
     last: str | None = None
+    client: httpx2.AsyncClient | None = None
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """One client of the sandbox for the whole year: to make one takes as long as ten calls."""
+        if self.client is None:
+            self.client = self.world.http()
+        return self.client
+
+    async def close(self) -> None:
+        if self.client is not None:
+            await self.client.aclose()
+
+    async def advance(self, *, step: timedelta = timedelta(days=1), **by: float) -> None:
+        seconds = int(timedelta(**by).total_seconds())
+        answer = await self.http.post("/_sandbox/clock", json={"advance": seconds})
+        self.clock.offset = timedelta(seconds=answer.json()["offset"])
+        await self.hear()
 
     async def events(self) -> list[Event]:
         found: list[Event] = []
-        async with self.world.http() as http:
-            more = True
-            while more:
-                params = {"limit": 100} | ({"ending_before": self.last} if self.last else {})
-                page = (await http.get("/v1/events", params=params)).json()
-                found += page["data"][::-1]
-                more = page["has_more"] and self.last is not None
-                self.last = found[-1]["id"] if found else self.last
+        more = True
+        while more:
+            params = {"limit": 100} | ({"ending_before": self.last} if self.last else {})
+            page = (await self.http.get("/v1/events", params=params)).json()
+            found += page["data"][::-1]
+            more = page["has_more"] and self.last is not None
+            self.last = found[-1]["id"] if found else self.last
         return found
 
 
