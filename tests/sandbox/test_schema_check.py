@@ -264,6 +264,16 @@ def test_problem_in_a_recording_is_found_with_its_line(
     assert problem in found[0]
 
 
+def test_webhook_of_an_old_version_is_held_against_the_types_of_that_time(
+    schema: Schema, tmp_path: Path
+) -> None:
+    told = samples.event("customer.created", samples.customer()) | {"api_version": "2024-11-20"}
+    assert recorded.problems(write(tmp_path / "good.jsonl", webhook(told)), schema) == []
+    told["data"] = {"object": samples.customer() | {"livemode": "no"}}
+    [found] = recorded.problems(write(tmp_path / "bad.jsonl", webhook(told)), schema)
+    assert found.endswith("customer.livemode is no boolean")
+
+
 def test_torn_line_and_empty_recording_are_problems(schema: Schema, tmp_path: Path) -> None:
     torn, empty = tmp_path / "torn.jsonl", tmp_path / "empty.jsonl"
     torn.write_text('{"kind": "resp')

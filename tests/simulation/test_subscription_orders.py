@@ -35,9 +35,9 @@ select
             payment_id is not null) order by invoice_id) from invoices) as invoices,
     (select jsonb_agg(jsonb_build_array(feature, starts_at, ends_at) order by feature)
         from entitlements) as features,
-    (select jsonb_agg(jsonb_build_array(type, amount, purpose) order by type, amount, purpose)
-        from ledger_postings join ledger_causes using (id)) as postings,
-    (select jsonb_agg(topic order by topic) from outbox_messages) as told,
+    (select jsonb_agg(jsonb_build_array(p.type, p.amount, c.kind, c.cause_id, c.purpose)
+            order by c.cause_id, c.purpose)
+        from ledger_postings p join ledger_causes c on c.posting_id = p.id) as postings,
     (select count(*) from cases) as cases,
     (select count(*) from inbox_states where state not in ('done', 'ignored')) as undone
 """
@@ -93,7 +93,8 @@ async def end_state(
             await world.deliver(batch)
             await world.work()
         await world.assert_audit_clean()
-        assert await world.balance(told.customer_id) == 20
+        # Both months are paid for, and the first was heard of when nobody could use it any more.
+        assert await world.balance(told.customer_id) == 40
         async with wiring.db.connection() as conn:
             row = await conn.fetchrow(DIGEST)
         assert row is not None

@@ -1,4 +1,4 @@
-"""A simulated year of subscriptions: fourteen customers, of twelve kinds, under the sandbox's clock.
+"""A simulated year of subscriptions: customers of twelve kinds under the sandbox's clock.
 
 Each seed is one script of acts, and a model in plain Python says what is right. In peace all is so
 after each act and each renewal. In a storm, where messages are lost, late, doubled and out of

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bursar import errors
-from bursar.billing import asking, cases, checkouts, customers, refunds, subscription_changes
+from bursar.billing import asking, checkouts, customers, refunds, subscription_changes
 from bursar.billing.orders import Order
 from bursar.billing.payments import Payment
 from bursar.billing.subscription_changes import Wanted
 from bursar.billing.subscriptions.rows import Subscription
 from bursar.entrypoints import worker
-from bursar.providers.port import CheckoutOrder, OpenedCheckout, Provider
 from bursar.providers.recurring import SubscriptionFact
-from bursar.wiring import Wiring
 from bursar_sandbox import control_client
 from bursar_sandbox.running import Sandbox
 from plans import CATALOG
 from selling_world import selling
 from subscribers import Subscribers
+from subscription_troubles import (
+    Between,
+    Held,
+    Slow,
+    charges_of,
+    invoices_of,
+    opened_cases,
+    slow,
+    theirs,
+    through,
+    troubles,
+    work_in_parallel,
+)
 
 HERE = "http://127.0.0.1:8000/account"
 
@@ -41,57 +50,6 @@ async def shop(sandbox: Sandbox, database_url: str, tmp_path: Path) -> AsyncIter
         yield here
 
 
-class Between:
-    """The real provider, with something of the test's own around single calls."""
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._provider, name)
-
-
-class Late(Between):
-    """Its answers about subscriptions are held back for a while, so that they overtake others."""
-
-    def __init__(self, provider: Provider, seed: int) -> None:
-        super().__init__(provider)
-        self.chance = random.Random(seed)  # noqa: S311 - repeatable is the point
-
-    async def fetch_subscription(self, **asked: Any) -> SubscriptionFact | None:
-        found = await self._provider.fetch_subscription(**asked)
-        await asyncio.sleep(self.chance.random() / 5)
-        return found
-
-
-class Held(Between):
-    """Its first answer about a subscription waits until it is let go."""
-
-    def __init__(self, provider: Provider) -> None:
-        super().__init__(provider)
-        self.asked, self.release = asyncio.Event(), asyncio.Event()
-
-    async def fetch_subscription(self, **asked: Any) -> SubscriptionFact | None:
-        found = await self._provider.fetch_subscription(**asked)
-        if not self.asked.is_set():
-            self.asked.set()
-            await self.release.wait()
-        return found
-
-
-class Slow(Between):
-    """It opens a session when it is let go."""
-
-    def __init__(self, provider: Provider) -> None:
-        super().__init__(provider)
-        self.asked, self.release = asyncio.Event(), asyncio.Event()
-
-    async def create_checkout(self, order: CheckoutOrder) -> OpenedCheckout:
-        self.asked.set()
-        await self.release.wait()
-        return await self._provider.create_checkout(order)
-
-
 class Overtaken(Between):
     """Somebody asks how the subscription stands between our question and the change itself."""
 
@@ -102,62 +60,8 @@ class Overtaken(Between):
     async def change_subscription(self, *asked: Any) -> SubscriptionFact:
         wiring = self.shop.world.wiring
         await asking.read(wiring.db, self._provider, self.row, clock=wiring.clock)
-        return await self._provider.change_subscription(*asked)
-
-
-def through(wiring: Wiring, provider: Between, **settings: Any) -> Wiring:
-    """The same deployment, speaking to its provider through another hand."""
-    changed = wiring.settings.model_copy(update=settings)
-    return replace(wiring, settings=changed, providers={"stripe": provider})  # type: ignore[dict-item]
-
-
-@contextmanager
-def slow(shop: Subscribers, seed: int) -> Iterator[None]:
-    """While the block runs, the provider's answers come in any order."""
-    usual = shop.world.wiring
-    shop.world.wiring = through(usual, Late(usual.provider("stripe"), seed))
-    try:
-        yield
-    finally:
-        shop.world.wiring = usual
-
-
-async def work_in_parallel(shop: Subscribers, workers: int = 5) -> None:
-    """Several workers, until none finds anything."""
-    while any(await asyncio.gather(*(worker.work_once(shop.world.wiring) for _ in range(workers)))):
-        pass
-
-
-async def opened_cases(shop: Subscribers) -> list[str]:
-    async with shop.world.wiring.db.connection() as conn:
-        found = await cases.list_cases(conn, state="open", before=None, limit=100)
-    return [case.kind for case in found]
-
-
-async def unhandled(shop: Subscribers) -> list[tuple[Any, ...]]:
-    async with shop.world.wiring.db.connection() as conn:
-        found = await conn.fetch(
-            "select state, reason from inbox_states where state not in ('done', 'ignored')"
-            " union all select kind, last_error from timers where last_error is not null"
-        )
-    return [tuple(row) for row in found]
-
-
-def theirs(shop: Subscribers, row: Subscription) -> str:
-    """The provider's name of a subscription's customer."""
-    found = shop.world.stripe.v1.subscriptions.retrieve(row.subscription_id)
-    return str(found.customer)
-
-
-def charges_of(shop: Subscribers, customer: str) -> list[int]:
-    """What the provider took from a customer, in minor units."""
-    found = shop.world.stripe.v1.charges.list({"customer": customer, "limit": 100}).data
-    return sorted(charge.amount for charge in found if charge.paid)
-
-
-def invoices_of(shop: Subscribers, row: Subscription) -> list[int]:
-    listed = shop.world.stripe.v1.invoices.list({"subscription": row.subscription_id, "limit": 100})
-    return sorted(invoice.amount_paid for invoice in listed.data)
+        found: SubscriptionFact = await self._provider.change_subscription(*asked)
+        return found
 
 
 async def postings(shop: Subscribers, customer_id: int) -> list[tuple[str, int]]:
@@ -353,7 +257,7 @@ async def test_answers_that_overtake_one_another_end_as_the_provider_has_it(
         after = await shop.subscription(customer)
         ends.append((after.plan, await shop.balance(customer)))
     assert ends == [("pro", 50), ("basic", 50), ("pro", 50), ("basic", 50)]
-    assert await unhandled(shop) == []
+    assert await troubles(shop) == []
     assert await opened_cases(shop) == []
 
 
@@ -378,7 +282,7 @@ async def test_an_older_answer_never_overwrites_a_newer_one(shop: Subscribers) -
     assert (after.plan, after.read_number) == ("pro", newer.read_number)
     assert await shop.features(customer) == {"history", "priority"}
     assert await shop.balance(customer) == 20
-    assert await unhandled(shop) == []
+    assert await troubles(shop) == []
 
 
 async def test_an_invoice_that_is_paid_is_not_taken_back_by_an_older_answer(
@@ -456,7 +360,7 @@ async def test_one_message_worked_by_two_workers_at_once_counts_once(shop: Subsc
     async with wiring.db.connection() as conn:
         started = "select count(*) from outbox_messages where topic = 'subscription.started'"
         assert await conn.fetchval(started) <= 1
-    assert await unhandled(shop) == []
+    assert await troubles(shop) == []
 
 
 async def renewing(shop: Subscribers) -> tuple[Payment, list[dict[str, Any]]]:
@@ -489,7 +393,7 @@ async def test_a_refund_beside_a_renewal_takes_back_its_own_period_only(
     # Its period is over and its credits were not used: the next period's are paid for, and stay.
     pools = await shop.pools(payment.customer_id)
     assert (pools["plan"], pools["owed"]) == (20, 0)
-    assert await unhandled(shop) == []
+    assert await troubles(shop) == []
 
 
 async def test_an_end_beside_a_renewal_leaves_nothing_that_runs(shop: Subscribers) -> None:
@@ -513,7 +417,7 @@ async def test_an_end_beside_a_renewal_leaves_nothing_that_runs(shop: Subscriber
     assert await shop.balance(payment.customer_id) == 0
     assert await shop.features(payment.customer_id) == set()
     assert invoices_of(shop, row) == [1500, 1500]
-    assert await unhandled(shop) == []
+    assert await troubles(shop) == []
 
 
 async def test_a_trial_begun_in_two_accounts_at_once_gives_its_credits_once(

@@ -31,6 +31,7 @@ from plans import CATALOG
 from selling_world import selling
 from subscribers import Subscribers
 from subscription_api import open_desk
+from subscription_troubles import troubles
 from worlds import SECRET_KEY, WEBHOOK_SECRET, World, free_port
 
 SHOWN = (
@@ -77,16 +78,6 @@ async def apart(shop: Subscribers, made: Logins, **settings: Any) -> AsyncIterat
     async with opened(serve, clock=clock) as server, opened(work, clock=clock) as working:
         world = Apart(server, usual.sandbox, usual.stripe, working)
         yield replace(shop, world=world)
-
-
-async def troubles(shop: Subscribers) -> list[tuple[Any, ...]]:
-    """What could not be worked off."""
-    async with shop.world.wiring.db.connection() as conn:
-        found = await conn.fetch(
-            "select state, reason from inbox_states where state not in ('done', 'ignored')"
-            " union all select kind, last_error from timers where last_error is not null"
-        )
-    return [tuple(row) for row in found]
 
 
 async def opened_cases(shop: Subscribers) -> list[Case]:

@@ -1,137 +1,29 @@
 """What is right at each moment of the year, reckoned in plain Python from the script alone.
 
-Follows the rules, not the code: periods, invoices, prorations, tries, what was paid for and what is
-left of it. Imports nothing of ours but the figures of the plans. Times are whole seconds since 1970.
+Follows the rules, not the code: periods, invoices, prorations, tries, what was paid for and what
+is left of it. Times are whole seconds since 1970.
 """
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
-from fractions import Fraction
 from typing import Any
 
-from simulation.subscription_year.catalogue import DEAR_MINOR, PLANS, Plan
+from simulation.subscription_year.accounts import (
+    Account,
+    Invoice,
+    Line,
+    Pool,
+    Subscription,
+    months_later,
+    part,
+)
+from simulation.subscription_year.catalogue import DEAR_MINOR, PLANS
 
 DAY = 24 * 3600
 GRACE = 3 * DAY
 FINALIZED = 3600
 TRIES = (3 * DAY, 5 * DAY)
-
-
-def months_later(at: int, months: int) -> int:
-    """The same day and time so many months later, or earlier; the last day of a short month."""
-    moment = datetime.fromtimestamp(at, UTC)
-    years, month = divmod(moment.month - 1 + months, 12)
-    year, month = moment.year + years, month + 1
-    day = min(moment.day, calendar.monthrange(year, month)[1])
-    return int(moment.replace(year=year, month=month, day=day).timestamp())
-
-
-def part(amount: int, share: Fraction) -> int:
-    """A share of an amount, to the nearest cent."""
-    exact = amount * share
-    decimal = Decimal(exact.numerator) / Decimal(exact.denominator)
-    return int(decimal.quantize(Decimal(1), ROUND_HALF_UP))
-
-
-@dataclass
-class Pool:
-    """The allowance of one period."""
-
-    ends_at: int
-    left: int = 0
-    ended: int = 0
-    closed: bool = False
-
-    def close(self) -> None:
-        if not self.closed:
-            self.ended, self.left, self.closed = self.left, 0, True
-
-
-@dataclass
-class Line:
-    """What an invoice asks for; `plan` is None for a credit."""
-
-    amount: int
-    plan: Plan | None
-    quantity: int
-    start: int
-    end: int
-    proration: bool = False
-
-
-@dataclass
-class Invoice:
-    reason: str
-    lines: list[Line]
-    due: int
-    status: str = "draft"
-    paid: int = 0
-    attempts: int = 0
-    brought: list[tuple[Pool, int]] = field(default_factory=list)
-    refunded: int = 0
-    taken: int = 0
-    payment_kind: str = "invoice"
-
-    @property
-    def shown(self) -> tuple[str, str, int, int, int]:
-        return self.reason, self.status, self.due, self.paid, self.attempts
-
-    @property
-    def payment(self) -> tuple[str, str, int, int, int] | None:
-        """Kind, status, amount, captured and refunded of its payment, if it has one."""
-        if self.due == 0 and self.payment_kind == "invoice":
-            return None
-        state = {"open": "failed", "void": "canceled", "draft": None, "paid": "completed"}
-        told = state[self.status]
-        if told is None:
-            return None
-        if self.refunded:
-            told = "refunded" if self.refunded == self.paid else "partially_refunded"
-        return self.payment_kind, told, self.due, self.paid, self.refunded
-
-
-@dataclass
-class Subscription:
-    """One subscription. `charges` are what was charged of the running period and not credited."""
-
-    plan: Plan
-    price: int
-    quantity: int
-    anchor: int
-    start: int
-    end: int
-    months: int = 1
-    status: str = "active"
-    card: str | None = "good"
-    percent: int = 0
-    percent_until: int | None = None
-    cancels: bool = False
-    pools: dict[int, Pool] = field(default_factory=dict)
-    months_due: list[tuple[int, int, int, Invoice]] = field(default_factory=list)
-    got: dict[int, int] = field(default_factory=dict)
-    trial_pool: Pool | None = None
-    charges: list[Line] = field(default_factory=list)
-    waiting: list[Line] = field(default_factory=list)
-    invoices: list[Invoice] = field(default_factory=list)
-    moments: list[tuple[int, str]] = field(default_factory=list)
-    owed_since: int | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.status == "canceled"
-
-
-@dataclass
-class Account:
-    """All that one customer has."""
-
-    subscriptions: list[Subscription] = field(default_factory=list)
-    owed: int = 0
 
 
 class Model:
@@ -149,7 +41,7 @@ class Model:
                     moment = min(due)
                     sub.moments.remove(moment)
                     getattr(self, f"_{moment[1]}")(sub, moment[0])
-                _expire(sub, now)
+                sub.expire(now)
 
     # What people do.
 
@@ -161,10 +53,17 @@ class Model:
         price = plan.year_minor if months == 12 else self.prices[plan.key]
         start = told["start"]
         sub = Subscription(
-            plan, price, wanted.get("quantity", 1), start, start, months_later(start, months), months,
-            card=None if wanted.get("card", "") is None else "good", percent=told.get("percent", 0),
+            plan,
+            price,
+            wanted.get("quantity", 1),
+            anchor=start,
+            start=start,
+            end=months_later(start, months),
+            months=months,
+            card=None if wanted.get("card", "") is None else "good",
+            percent=told.get("percent", 0),
             percent_until=told.get("percent_until"),
-        )  # fmt: skip
+        )
         account.subscriptions.append(sub)
         kind = told.get("kind", "checkout")
         if plan.trial_credits:
@@ -175,7 +74,7 @@ class Model:
             sub.moments.append((sub.end, "renew"))
             return sub
         sub.moments.append((sub.end, "renew"))
-        self._draw(sub, "create", [_period_line(sub)], start).payment_kind = kind
+        self._draw(sub, "create", [sub.period_line], start).payment_kind = kind
         self._collect(sub, start)
         return sub
 
@@ -189,12 +88,12 @@ class Model:
         if proration == "none":
             return
         lines = [
-            Line(-part(old.amount, _left(old, at)), None, old.quantity, at, old.end, proration=True)
+            Line(-part(old.amount, old.left(at)), None, old.quantity, at, old.end, proration=True)
             for old in sub.charges
             if old.amount > 0
         ]
-        whole = _period_line(sub)
-        amount = part(whole.amount, _left(whole, at))
+        whole = sub.period_line
+        amount = part(whole.amount, whole.left(at))
         lines.append(Line(amount, sub.plan, sub.quantity, at, sub.end, proration=True))
         sub.charges = [lines[-1]]
         if proration == "always_invoice":
@@ -209,7 +108,7 @@ class Model:
         if kind in ("cancel", "resume"):
             sub.cancels = kind == "cancel" and not sub.ended
         elif kind == "cancel_now":
-            self._end(sub, at)
+            self._end(sub)
         else:
             sub.status = "paused" if kind == "pause" else "active"
         self._move_end(sub, at)
@@ -239,7 +138,7 @@ class Model:
         """A second one is found: its money goes back, and it ends."""
         sub = self.subscribe(who, {"plan": "basic"}, {**told, "kind": "invoice"})
         self._give_back(self.accounts[who], sub.invoices[0], sub.invoices[0].paid)
-        self._end(sub, told["start"])
+        self._end(sub)
         self.accounts[who].subscriptions.sort(key=lambda one: not one.ended)
 
     def spendable(self, who: str) -> int:
@@ -259,7 +158,7 @@ class Model:
         account = self.accounts[who]
         invoices = [i for sub in account.subscriptions for i in sub.invoices]
         return {
-            "subscriptions": sorted(_shown(sub) for sub in account.subscriptions),
+            "subscriptions": sorted(sub.shown for sub in account.subscriptions),
             "invoices": sorted(invoice.shown for invoice in invoices),
             "payments": sorted(i.payment for i in invoices if i.payment),
             "credits": self.spendable(who),
@@ -271,15 +170,13 @@ class Model:
 
     def _pools(self, who: str) -> Iterator[Pool]:
         for sub in self.accounts[who].subscriptions:
-            yield from (pool for pool in sub.pools.values() if not pool.closed)
-            if sub.trial_pool is not None and not sub.trial_pool.closed:
-                yield sub.trial_pool
+            yield from (pool for pool in sub.all_pools if not pool.closed)
 
     def _renew(self, sub: Subscription, at: int) -> None:
         if sub.ended or at != sub.end:
             return
         if sub.cancels or (sub.status == "trialing" and sub.card is None):
-            self._end(sub, at)
+            self._end(sub)
             return
         if sub.status == "trialing":
             sub.anchor, sub.status = at, "active"
@@ -288,7 +185,7 @@ class Model:
             times += 1
         sub.start, sub.end = at, months_later(sub.anchor, times * sub.months)
         sub.moments.append((sub.end, "renew"))
-        invoice = self._draw(sub, "cycle", [_period_line(sub), *sub.waiting], at)
+        invoice = self._draw(sub, "cycle", [sub.period_line, *sub.waiting], at)
         sub.waiting = []
         if sub.status == "paused":
             invoice.status = "void"
@@ -297,7 +194,7 @@ class Model:
             sub.moments.append((at + FINALIZED, "collect"))
 
     def _draw(self, sub: Subscription, reason: str, lines: list[Line], at: int) -> Invoice:
-        due = sum(line.amount - _discount(sub, line, at) for line in lines)
+        due = sum(line.amount - sub.discount(line, at) for line in lines)
         assert due >= 0, "no script lets a credit be greater than what is due"
         invoice = Invoice(reason, lines, due)
         sub.invoices.append(invoice)
@@ -318,7 +215,7 @@ class Model:
             return
         invoice.status, sub.status, sub.owed_since = "open", "past_due", sub.start
         if invoice.attempts > len(TRIES):
-            self._end(sub, at)
+            self._end(sub)
         else:
             sub.moments.append((at + TRIES[invoice.attempts - 1], "collect"))
 
@@ -354,7 +251,7 @@ class Model:
             new = sub.pools[end] = Pool(end)
             old = sub.pools.get(current)
             if old is not None:
-                _expire(sub, at)
+                sub.expire(at)
                 old.close()
                 new.left += min(old.ended, sub.plan.rollover)
             current = end
@@ -369,17 +266,17 @@ class Model:
         if not sub.pools:
             return
         end, pool = max(sub.pools.items())
-        _expire(sub, at)
+        sub.expire(at)
         if pool.closed:
             return
         goes_on = sub.status in ("active", "past_due") and not sub.cancels
         paid_on = any(one[0] == end for one in sub.months_due)
         pool.ends_at = end + (GRACE if goes_on and not paid_on else 0)
-        _expire(sub, at)
+        sub.expire(at)
 
-    def _end(self, sub: Subscription, at: int) -> None:
+    def _end(self, sub: Subscription) -> None:
         sub.status, sub.owed_since = "canceled", None
-        for pool in (*sub.pools.values(), *([sub.trial_pool] if sub.trial_pool else [])):
+        for pool in sub.all_pools:
             pool.close()
 
     def _give_back(self, account: Account, invoice: Invoice, amount: int) -> None:
@@ -393,28 +290,3 @@ class Model:
         there = min(pool.left, take)
         pool.left -= there
         account.owed += take - there
-
-
-def _expire(sub: Subscription, now: int) -> None:
-    for pool in (*sub.pools.values(), *([sub.trial_pool] if sub.trial_pool else [])):
-        if pool.ends_at <= now:
-            pool.close()
-
-
-def _period_line(sub: Subscription) -> Line:
-    return Line(sub.price * sub.quantity, sub.plan, sub.quantity, sub.start, sub.end)
-
-
-def _left(line: Line, at: int) -> Fraction:
-    return Fraction(line.end - at, line.end - line.start)
-
-
-def _discount(sub: Subscription, line: Line, at: int) -> int:
-    runs = sub.percent_until is None or at < sub.percent_until
-    return part(line.amount, Fraction(sub.percent, 100)) if runs and sub.percent else 0
-
-
-def _shown(sub: Subscription) -> tuple[str, int, str, bool, int]:
-    """Plan, quantity, status, whether it ends with its period, and when that is."""
-    cancels = sub.cancels and not sub.ended
-    return sub.plan.key, sub.quantity, sub.status, cancels, 0 if sub.ended else sub.end

@@ -48,7 +48,7 @@ class Shop:
         """The coupons are made, and nothing of it is heard."""
         (self.folder / "dearer.toml").write_text(DEARER, encoding="utf-8")
         for name, fields in COUPONS.items():
-            self.v1.coupons.create({"id": name, **fields})  # type: ignore[typeddict-item]
+            self.v1.coupons.create({"id": name, **fields})
         await self.subscribers.begin()
 
     @property
@@ -171,7 +171,7 @@ class Shop:
 
     async def _row(self, act: Act) -> Subscription:
         """The customer's subscription that lives, or lived last."""
-        found = await self.subscribers.subscriptions(self.customers[act.who])
+        found: list[Subscription] = await self.subscribers.subscriptions(self.customers[act.who])
         return max(found, key=lambda row: (row.live, row.id))
 
     async def shown(self, who: str) -> dict[str, Any]:

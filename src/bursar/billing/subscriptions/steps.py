@@ -1,4 +1,7 @@
-"""What is asked of a subscription, held against how it stands: is it so already, was it done. Pure."""
+"""What is asked of a subscription, held against how it stands: is it so already, is it done now.
+
+Pure: who asks has read the row, and writes nothing here.
+"""
 
 from __future__ import annotations
 
