@@ -56,8 +56,8 @@ def costs(plan: Plan) -> list[tuple[str, str, int]]:
 async def test_the_plans_that_the_product_promises_are_sold(world: World) -> None:
     sold = {plan.key: plan for plan in await plans(world)}
     assert {key: costs(plan) for key, plan in sold.items()} == {
-        "starter": [("month", "usd", 900)],
-        "pro": [("month", "usd", 2900)],
+        "starter": [("month", "usd", 900), ("year", "usd", 9000)],
+        "pro": [("month", "usd", 2900), ("year", "usd", 29000)],
         "pages-basic": [("month", "usd", 1500)],
         "pages-pro": [("month", "usd", 3000)],
         "pages-team": [("month", "usd", 9900)],
