@@ -64,8 +64,11 @@ class Script:
 
     @cached_property
     def begins(self) -> datetime:
-        """Midnight of a day that differs from seed to seed; many are the last of a month."""
-        new_year = datetime(self.now.year + 1, 1, 1, tzinfo=UTC)
+        """Early on a day that differs from seed to seed; many are the last of a month.
+
+        Not at midnight: a second less would be another day, and other periods.
+        """
+        new_year = datetime(self.now.year + 1, 1, 1, 2, tzinfo=UTC)
         if self.seed % 3 == 0:
             return later(new_year - timedelta(days=1), 1 + self.seed // 3 % MONTHS)
         return new_year + timedelta(days=self.seed * 37 % 365)
@@ -81,9 +84,9 @@ class Script:
         found = []
         for month in range(MONTHS + 1):
             renewed = later(self.begins, month) + (RENEWED if month else timedelta())
-            found.append((renewed, acts.get(("renewed", month), [])))
+            found.append((renewed, acts.get((RENEWED_THEN, month), [])))
             trial = later(self.begins + TRIAL, month) + RENEWED + month * LATER_EACH_MONTH
-            found.append((trial, acts.get(("middle", month), [])))
+            found.append((trial, acts.get((MIDDLE, month), [])))
         for month in {fails, ends}:
             found += [(later(self.begins, month) + wait, []) for wait in TRIED_AGAIN]
         found.sort(key=lambda one: one[0])
