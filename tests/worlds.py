@@ -217,7 +217,8 @@ class World:
 
     async def assert_audit_clean(self) -> None:
         async with self.wiring.db.connection() as conn:
-            assert await audit(conn) == []
+            found = await audit(conn)
+        assert found == [], found
 
 
 def stripe_client(sandbox: Sandbox) -> stripe.StripeClient:

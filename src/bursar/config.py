@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     refund_of_spent: Literal["debt", "refuse", "forgive"] = "debt"
     block_use_while_owing: bool = False
 
-    grace_hours: int = Field(72, ge=0, le=24 * 60)
+    grace_hours: int = Field(72, ge=3, le=24 * 60)
     dunning_attempts: Annotated[int, Field(ge=1, le=20)] | None = 3
     duplicate_subscriptions: Literal["alert", "cancel"] = "alert"
 

@@ -94,7 +94,7 @@ async def end_state(
             await world.work()
         await world.assert_audit_clean()
         # Both months are paid for, and the first was heard of when nobody could use it any more.
-        assert await world.balance(told.customer_id) == 40
+        assert await world.balance(told.customer_id) == 20
         async with wiring.db.connection() as conn:
             row = await conn.fetchrow(DIGEST)
         assert row is not None

@@ -118,12 +118,41 @@ async def grant(conn: Connection, allowances: Sequence[Allowance], *, at: dateti
     return [given.pop(one.period.cause("").id, 0) for one in allowances]
 
 
+async def lower(conn: Connection, allowance: Allowance, *, at: datetime) -> int:
+    """Take back what a running period got beyond its target; returns how much.
+
+    What of it is spent is owed.
+    """
+    period = allowance.period
+    await _lock(conn, [period])
+    granted, back = await _got(conn, period)
+    over = granted + back - allowance.target
+    if over <= 0:
+        return 0
+    # The sum of what was granted only grows, so each time has a name of its own.
+    cause = period.cause(f"back:{granted}:{allowance.target}")
+    posting = _subscription(period.account, -over, cause, allowance.ends_at, "Credited back")
+    [posted] = await entries.post(conn, [posting], at=at)
+    return over if posted.outcome == "posted" else 0
+
+
+async def _got(conn: Connection, period: Period) -> tuple[int, int]:
+    """What a period was granted in all, and what of it was taken back, which is below zero."""
+    cause = period.cause("")
+    granted = await entries.posted_for_cause(conn, cause.kind, cause.id, purpose="grant:")
+    back = await entries.posted_for_cause(conn, cause.kind, cause.id, purpose="back:")
+    return granted, back
+
+
 async def _due(conn: Connection, allowance: Allowance, *, at: datetime) -> Posting | None:
     """The posting that a period still needs, if any; the customer is locked."""
     period, account = allowance.period, (allowance.into or allowance.period).account
     # What was rolled over lies in the same account and is no part of what was paid for.
-    cause = period.cause(f"grant:{allowance.target}")
-    got = await entries.posted_for_cause(conn, cause.kind, cause.id, purpose="grant:")
+    granted, back = await _got(conn, period)
+    got = granted + back
+    # What was taken back once may be paid for again.
+    again = f":{-back}" if back else ""
+    cause = period.cause(f"grant:{allowance.target}{again}")
     ends_at = await balances.find_end(
         conn, account.customer_id, account.unit, account.pool, account.source
     )

@@ -146,6 +146,7 @@ def _check(tables: CatalogTables, path: Path) -> None:
         _check_item(path, place, item, tables)
         for right in item.rights():
             _check_period(path, place, right, periods)
+    _check_groups(tables, path)
     for key, pack in tables.packs.items():
         _check_prices(path, f"packs.{key}.prices", pack.prices)
     for key, plan in tables.plans.items():
@@ -157,6 +158,17 @@ def _check(tables: CatalogTables, path: Path) -> None:
         _check_durations(path, key, plan, tables)
         for interval, amounts in prices.items():
             _check_prices(path, f"plans.{key}.prices.{interval}", amounts)
+
+
+def _check_groups(tables: CatalogTables, path: Path) -> None:
+    """Of one group the plans bring one unit: who changes from one to another keeps counting."""
+    units: dict[str, str] = {}
+    for key, plan in tables.plans.items():
+        if plan.credits and units.setdefault(plan.group, plan.unit) != plan.unit:
+            raise errors.CatalogInvalid(
+                f"{path}: plans.{key}.unit: the plans of the group {plan.group!r} bring "
+                f"{units[plan.group]!r}; a change between them would lose credits"
+            )
 
 
 def _items(tables: CatalogTables) -> Iterable[tuple[str, PackTable | PlanTable]]:

@@ -54,7 +54,7 @@ def to_take_back(granted: int, reversed_minor: int, captured_minor: int) -> int:
     """Credits that go with so much money: its share of those granted, rounded up, at most all."""
     if captured_minor == 0:
         return 0
-    return min(granted, -(-granted * reversed_minor // captured_minor))
+    return max(0, min(granted, -(-granted * reversed_minor // captured_minor)))
 
 
 async def take_back(
@@ -82,8 +82,10 @@ async def take_back(
         target = to_take_back(given, sums.settled_minor, row.captured_minor)
         to_hold = to_take_back(given, sums.reserved_minor, row.captured_minor) - target
         if plan is not None:
-            # What ended unused is gone already. What a plan brought is not held back meanwhile.
-            target, to_hold = min(target, given - plan.ended), 0
+            # What ended unused is gone already, but for what was taken before; what a plan brought
+            # is not held back meanwhile.
+            gone, had = plan.ended_of(given), -taken.get(row.id, 0)
+            target, to_hold = max(target - gone, min(target, had)), 0
         change = -taken.get(row.id, 0) - target
         # Holds go first when they shrink and last when they grow: what is held can be taken.
         held_now = -held.get(row.id, 0)

@@ -38,8 +38,8 @@ async def give_up(
         return None
     row = await asking.read(db, providers[row.provider], row, clock=clock, rules=rules)
     async with db.connection() as conn:
-        invoice = await rows.find_open_invoice(conn, row)
-    if invoice is None or not follow.is_given_up(row, invoice.attempts, rules):
+        owed = [i for i in await rows.list_invoices(conn, row) if i.status == "open"]
+    if not any(follow.is_given_up(row, invoice.attempts, rules) for invoice in owed):
         return None
     await _cancel(db, providers, row, who="dunning", clock=clock, rules=rules)
     return None
@@ -67,7 +67,9 @@ async def resolve(
         if not guard.is_extra(row, await rows.list_live(conn, row.customer_id)):
             return None
         invoices = await rows.latest_invoices(conn, row.customer_id, row.id, limit=100)
-        ids = [invoice.payment_id for invoice in invoices if invoice.payment_id]
+        # What was had of it beside the other was had: only what still runs is paid for twice.
+        runs = [i for i in invoices if any(line.period_end > clock.now() for line in i.lines)]
+        ids = [invoice.payment_id for invoice in runs if invoice.payment_id]
         paid = [await payments.get_payment(conn, row.customer_id, one) for one in ids]
     for payment in paid:
         left = payment.captured_minor - payment.refunded_minor - payment.refund_pending_minor

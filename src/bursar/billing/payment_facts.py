@@ -165,7 +165,14 @@ def fits(row: Row, fact: PaymentFacts) -> bool:
         fact.payment_intent_id
         and row.payment_intent_id
         and fact.payment_intent_id != row.payment_intent_id
+        and not _pays_invoice(row, fact)
     )
+
+
+def _pays_invoice(row: Row, fact: PaymentFacts) -> bool:
+    """Whether an invoice that one intent could not pay was paid by another, as its own row says."""
+    own = row.kind == "invoice" and fact.reference == row.reference
+    return own and row.captured_minor == 0 and fact.state == "completed"
 
 
 def binds(row: Row, fact: PaymentFacts) -> bool:
@@ -210,7 +217,9 @@ def merged(row: Row, fact: PaymentFacts) -> Row:
         captured_minor=max(row.captured_minor, fact.captured_minor or 0),
         session_id=row.session_id or fact.session_id,
         session_url=row.session_url or fact.session_url,
-        payment_intent_id=row.payment_intent_id or fact.payment_intent_id,
+        payment_intent_id=(fact.payment_intent_id if _pays_invoice(row, fact) else None)
+        or row.payment_intent_id
+        or fact.payment_intent_id,
         receipt_url=row.receipt_url or fact.receipt_url,
         completed_at=completed_at,
         authorized_minor=_greatest(row.authorized_minor, fact.authorized_minor),

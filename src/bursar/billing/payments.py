@@ -106,16 +106,18 @@ select target_id from provider_refs where provider = $1 and kind = $2 and ref = 
 """
 
 SHARES_BACK = """
-select id, refunded_minor, captured_minor from payments
-where customer_id = $1 and id = any ($2) and refunded_minor > 0 and captured_minor > 0
+select id, least(captured_minor, refunded_minor + disputed_minor) as back, captured_minor
+from payments
+where customer_id = $1 and id = any ($2) and refunded_minor + disputed_minor > 0
+    and captured_minor > 0
 """
 
 # An answer that was lost may have opened one, too.
 LIST_SUBSCRIBING = f"""
 select {COLUMNS} from payments p
 where p.customer_id = $1 and p.kind = 'checkout' and p.snapshot ->> 'plan_group' = $2
-    and not coalesce((p.snapshot ->> 'addon')::boolean, false)
-    and p.state = 'pending' and p.opening in ('opening', 'open', 'unknown')
+    and coalesce((p.snapshot ->> 'addon')::boolean, false) = $4
+    and p.state in ('pending', 'failed') and p.opening in ('opening', 'open', 'unknown')
     and (p.expires_at is null or p.expires_at > $3)
 order by p.id desc
 """  # noqa: S608 - likewise
@@ -338,10 +340,11 @@ async def list_payments(
 
 
 async def list_subscribing(
-    conn: Connection, customer_id: int, group: str, *, at: datetime
+    conn: Connection, customer_id: int, group: str, *, at: datetime, addons: bool = False
 ) -> list[Payment]:
-    """A customer's open checkouts for plans of a group, newest first."""
-    return [payment_of(row) for row in await conn.fetch(LIST_SUBSCRIBING, customer_id, group, at)]
+    """A customer's open checkouts for plans of a group, or for its add-ons, newest first."""
+    found = await conn.fetch(LIST_SUBSCRIBING, customer_id, group, at, addons)
+    return [payment_of(row) for row in found]
 
 
 async def shares_back(
@@ -350,7 +353,7 @@ async def shares_back(
     """What went back of payments, and of how much, in minor units; those of which nothing did are
     left out."""
     found = await conn.fetch(SHARES_BACK, customer_id, list(payment_ids))
-    return {row["id"]: (row["refunded_minor"], row["captured_minor"]) for row in found}
+    return {row["id"]: (row["back"], row["captured_minor"]) for row in found}
 
 
 async def add_refs(

@@ -45,12 +45,14 @@ async def admit(
     if wanted is None:
         return ADMITTED
     await customers.lock(conn, customer_id)
-    if wanted.addon:
-        return ADMITTED
-    await refuse_second(conn, customer_id, wanted.group)
-    open_now = await payments.list_subscribing(conn, customer_id, wanted.group, at=at)
+    if not wanted.addon:
+        await refuse_second(conn, customer_id, wanted.group)
+    open_now = await payments.list_subscribing(
+        conn, customer_id, wanted.group, at=at, addons=wanted.addon
+    )
     same = next((p for p in open_now if p.provider == provider and _same(p, priced)), None)
-    return Admitted(same, [payment for payment in open_now if payment is not same])
+    others = [] if wanted.addon else [payment for payment in open_now if payment is not same]
+    return Admitted(same, others)
 
 
 async def refuse_second(conn: Connection, customer_id: int, group: str) -> None:

@@ -19,7 +19,7 @@ import orjson
 from bursar import errors, failpoints
 from bursar.access import audit_log, idempotency
 from bursar.access.actors import Actor
-from bursar.billing import asking, catalog_plans, settle
+from bursar.billing import asking, catalog_plans, settle, subscribing
 from bursar.billing.rules import USUAL, Rules
 from bursar.billing.subscriptions import rows, steps
 from bursar.billing.subscriptions.rows import Subscription
@@ -110,11 +110,14 @@ async def preview(
     async with db.connection() as conn:
         row = await rows.get(conn, wanted.customer_id, wanted.subscription_id)
         price_id = await _price(conn, row, wanted)
+        quantity = wanted.quantity or row.quantity
+        proration = await _proration(conn, row, price_id, quantity, wanted.proration)
     provider = _provider_of(providers, row)
     if not provider.capabilities.recurring.previews:
         raise errors.NotSupported(f"{row.provider} can't say beforehand what a change costs.")
     at = _moment(wanted, clock.now())
-    return await provider.preview_change(_order(row, price_id, wanted, at))
+    order = _order(row, price_id, replace(wanted, proration=proration), at)
+    return await provider.preview_change(order)
 
 
 async def request(
@@ -187,14 +190,17 @@ async def _begin(
         if (price_id, quantity) == (row.price_id, row.quantity):
             return None
         moment = _moment(wanted, at)
+        proration = await _proration(conn, row, price_id, quantity, wanted.proration)
         details = {
             "price_id": price_id,
             "quantity": quantity,
-            "proration": wanted.proration,
+            "proration": proration,
             "at": moment.astimezone(UTC).isoformat(),
         }
     elif not steps.is_needed(row, wanted.kind):
         return None
+    elif wanted.kind == "resume" and row.cancel_at and row.plan_group and not row.addon:
+        await subscribing.refuse_second(conn, row.customer_id, row.plan_group)
     reference = await conn.fetchval(
         BEGIN,
         row.customer_id,
@@ -327,6 +333,20 @@ async def _price(conn: Connection, row: Subscription, wanted: Wanted) -> str:
             f"{key!r} is of another group of plans than {row.plan!r}: subscribe to it beside this."
         )
     return price.provider_price_id
+
+
+async def _proration(
+    conn: Connection, row: Subscription, price_id: str, quantity: int, asked: Proration
+) -> Proration:
+    """How a change is reckoned: one that is credited is credited at once, and what the credits
+    bring goes back with it. With the next invoice both would have been had by then."""
+    terms = await catalog_plans.list_terms(conn, row.provider, [row.price_id, price_id])
+    old, new = terms.get(row.price_id), terms.get(price_id)
+    if asked != "create_prorations" or old is None or not old.credits:
+        return asked
+    fewer = new is None or new.credits * quantity < old.credits * row.quantity
+    same = new is not None and new.yearly_credits == old.yearly_credits
+    return "always_invoice" if fewer or not same else asked
 
 
 def _order(row: Subscription, price_id: str, wanted: Wanted, at: datetime) -> ChangeOrder:

@@ -20,6 +20,7 @@ from bursar import errors, failpoints
 from bursar.access import idempotency, limits, sessions
 from bursar.billing import asking, cases, handlers
 from bursar.billing.settle import FactsMissing
+from bursar.billing.subscriptions import follow
 from bursar.db.connections import Connection
 from bursar.entrypoints import couriers, sending
 from bursar.entrypoints.loops import pause
@@ -238,7 +239,8 @@ async def _put_off(wiring: Wiring, timer: Timer, error: Exception) -> None:
     """Set a timer that failed anew; past its tries a person is asked instead."""
     now = wiring.clock.now()
     async with wiring.db.transaction() as conn:
-        if timer.attempts < TIMER_ATTEMPTS_MAX:
+        endless = timer.kind == follow.CHECK_TIMER
+        if timer.attempts < TIMER_ATTEMPTS_MAX or (endless and timer.attempts > TIMER_ATTEMPTS_MAX):
             due_at = now + timedelta(seconds=timers.retry_seconds(timer.attempts))
             await timers.again(conn, timer, due_at=due_at, reason=str(error)[:2000])
             return
@@ -248,4 +250,9 @@ async def _put_off(wiring: Wiring, timer: Timer, error: Exception) -> None:
             summary=f"{timer.kind} failed {timer.attempts} times: {str(error)[:300]}",
         )
         await cases.open_cases(conn, [opening], at=now)
+        if endless:
+            # Nobody else would ever ask about what lives at the provider.
+            again = now + timedelta(seconds=timers.retry_seconds(timer.attempts))
+            await timers.again(conn, timer, due_at=again, reason=str(error)[:2000])
+            return
         await timers.finish(conn, timer)

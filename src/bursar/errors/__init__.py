@@ -87,6 +87,7 @@ from bursar.errors.invalid import (
     UnknownUnit,
 )
 from bursar.errors.providers import (
+    ProviderCardDeclined,
     ProviderCouponRefused,
     ProviderCustomerMissing,
     ProviderKeyRefused,
@@ -140,6 +141,7 @@ __all__ = [
     "NotSupported",
     "PaymentNotCapturable",
     "PaymentNotRefundable",
+    "ProviderCardDeclined",
     "ProviderCouponRefused",
     "ProviderCustomerMissing",
     "ProviderKeyRefused",

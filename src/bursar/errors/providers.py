@@ -17,6 +17,12 @@ class ProviderCustomerMissing(ProviderRejected):
     code = "provider_customer_missing"
 
 
+class ProviderCardDeclined(ProviderRejected):
+    """The customer's card was declined, so nothing was changed."""
+
+    code = "card_declined"
+
+
 class ProviderCouponRefused(ProviderRejected):
     """The payment provider does not take this coupon for this order."""
 

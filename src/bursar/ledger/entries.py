@@ -63,26 +63,29 @@ group by payment_id
 """
 
 
-# The accounts of plans that payments filled: the latest of each, and what of them ended unused.
+# The account of a plan that each payment filled last, what of it was there unused when it ended,
+# and what others put in later. What went on into the next period did not end.
 FILLED = """
-select f.payment_id, f.source, f.expires_at, f.ended from (
-    select p.payment_id, a.source, a.expires_at, a.id,
-        row_number() over (w order by a.expires_at desc, a.id desc) as place,
-        coalesce(sum(ended.amount) over w, 0)::bigint as ended
-    from (
-        select distinct p.payment_id, e.account_id from ledger_postings p
-        join ledger_entries e on e.customer_id = p.customer_id and e.posting_id = p.id
-        where p.customer_id = any ($1) and p.payment_id = any ($2) and p.type = 'subscription'
-    ) p
-    join ledger_accounts a on a.id = p.account_id and a.pool = 'plan'
-    left join lateral (
-        select -sum(x.amount) as amount from ledger_entries x
+select distinct on (own.payment_id) own.payment_id, a.source, a.expires_at,
+    (select coalesce(-sum(x.amount), 0)::bigint from ledger_entries x
         join ledger_postings y on y.customer_id = x.customer_id and y.id = x.posting_id
-        where x.account_id = a.id and y.type = 'expiry'
-    ) ended on true
-    window w as (partition by p.payment_id)
-) f
-where f.place = 1
+        where x.account_id = a.id and y.type = 'expiry')
+    - (select coalesce(sum(m.amount), 0)::bigint from ledger_causes c
+        join ledger_postings m on m.customer_id = c.customer_id and m.id = c.posting_id
+        where c.kind = 'allowance' and c.purpose = 'rollover'
+            and c.cause_id = a.customer_id || ':' || a.unit || ':' || a.source) as ended,
+    (select coalesce(sum(l.amount), 0)::bigint from ledger_entries f
+        join ledger_postings l on l.customer_id = f.customer_id and l.id = f.posting_id
+        where f.account_id = a.id and l.type = 'subscription' and l.id > own.last_id
+            and l.payment_id is distinct from own.payment_id) as later
+from (
+    select p.payment_id, e.account_id, max(p.id) as last_id from ledger_postings p
+    join ledger_entries e on e.customer_id = p.customer_id and e.posting_id = p.id
+    where p.customer_id = any ($1) and p.payment_id = any ($2) and p.type = 'subscription'
+    group by p.payment_id, e.account_id
+) own
+join ledger_accounts a on a.id = own.account_id and a.pool = 'plan'
+order by own.payment_id, a.expires_at desc, a.id desc
 """
 
 
@@ -253,12 +256,17 @@ async def posted_for_cause(conn: Connection, kind: str, cause_id: str, *, purpos
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The account of a plan that a payment filled last. `ended` is what of all that it filled was
-    there unused when it ended."""
+    """The account of a plan that a payment filled last. `ended` is what was there unused when it
+    ended, of all that was put in, and `later` what others put in after this payment."""
 
     source: str
     expires_at: datetime | None
     ended: int
+    later: int
+
+    def ended_of(self, given: int) -> int:
+        """What ended unused of so many that the payment brought: the last put in ended first."""
+        return max(0, min(given, self.ended - self.later))
 
 
 async def filled_by_payments(
@@ -267,7 +275,8 @@ async def filled_by_payments(
     """The accounts of plans that payments filled, by payment id."""
     rows = await conn.fetch(FILLED, list(customer_ids), list(payment_ids))
     return {
-        row["payment_id"]: Filled(row["source"], row["expires_at"], row["ended"]) for row in rows
+        row["payment_id"]: Filled(row["source"], row["expires_at"], row["ended"], row["later"])
+        for row in rows
     }
 
 

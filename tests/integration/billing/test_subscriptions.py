@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,60 +10,24 @@ from typing import Any
 import pytest
 
 from bursar import errors
-from bursar.billing import cases, payments, refunds
 from bursar.billing.payments import Payment
-from bursar.billing.refunds import Wanted
 from bursar_sandbox.running import Sandbox
-from plans import CATALOG
-from selling_world import selling
+from subscribed import (
+    FAILING,
+    GOOD,
+    finish_free,
+    opened_cases,
+    paid,
+    selling_plans,
+    use,
+)
 from subscribers import Subscribers
-
-FAILING = "pm_card_chargeCustomerFail"
-GOOD = "pm_card_visa"
 
 
 @pytest.fixture
 async def shop(sandbox: Sandbox, database_url: str, tmp_path: Path) -> AsyncIterator[Subscribers]:
-    async with selling(sandbox, database_url, tmp_path, CATALOG) as world:
-        here = Subscribers(world)
-        await here.begin()
+    async with selling_plans(sandbox, database_url, tmp_path) as here:
         yield here
-
-
-async def opened_cases(shop: Subscribers) -> list[str]:
-    async with shop.world.wiring.db.connection() as conn:
-        found = await cases.list_cases(conn, state="open", before=None, limit=100)
-    return [case.kind for case in found]
-
-
-async def paid(shop: Subscribers, customer_id: int) -> list[Payment]:
-    """Oldest first."""
-    async with shop.world.wiring.db.connection() as conn:
-        found = await payments.list_payments(conn, customer_id, limit=100)
-    return found[::-1]
-
-
-async def refund(shop: Subscribers, payment: Payment, amount: int | None = None) -> None:
-    wiring = shop.world.wiring
-    wanted = Wanted(payment_id=payment.id, amount_minor=amount, requested_by="admin")
-    await refunds.request(wiring.db, wiring.provider("stripe"), wanted, clock=wiring.clock)
-    await shop.hear()
-
-
-async def use(shop: Subscribers, customer_id: int, amount: int) -> None:
-    from bursar.ledger import entries
-    from bursar.ledger.entries import Cause, Posting
-
-    posting = Posting(
-        customer_id=customer_id,
-        unit="page",
-        type="usage",
-        amount=-amount,
-        cause=Cause("test", f"use {customer_id} {amount}", "use"),
-    )
-    async with shop.world.wiring.db.transaction() as conn:
-        [made] = await entries.post(conn, [posting], at=shop.clock.now())
-    assert made.outcome == "posted"
 
 
 async def test_paid_plan_brings_allowance_and_features_once(shop: Subscribers) -> None:
@@ -111,15 +74,6 @@ async def test_trial_without_card_brings_trial_credits_and_then_ends(shop: Subsc
     assert (await shop.subscription(customer)).status == "canceled"
     assert await shop.balance(customer) == 0
     assert await shop.features(customer) == set()
-
-
-async def finish_free(shop: Subscribers, payment: Payment) -> None:
-    """Finish a checkout that asks for no card."""
-    async with shop.world.http() as http:
-        form = {"email": "ada@example.com", "name": "Ada", "country": "US", "postal_code": "10001"}
-        answer = await http.post(str(payment.session_url), data=form)
-    assert answer.status_code == 303, answer.text
-    await shop.hear()
 
 
 async def test_nobody_has_a_second_trial(shop: Subscribers) -> None:
@@ -174,15 +128,10 @@ async def test_upgrade_paid_with_the_next_invoice_brings_its_difference_then(
     assert await shop.balance(customer) == 80
 
 
-async def test_downgrade_lowers_the_next_allowance_only(shop: Subscribers) -> None:
-    payment = await shop.subscribe("ada", "pro")
-    customer = payment.customer_id
-    await shop.advance(days=10)
-    await shop.change(await shop.subscription(customer), plan="basic")
-    assert await shop.balance(customer) == 50
-    assert await shop.features(customer) == {"history"}
-    await shop.advance(days=22)
-    assert await shop.balance(customer) == 20
+async def test_two_tabs_for_an_addon_are_one_session(shop: Subscribers) -> None:
+    first = await shop.world.open_checkout("ada", plan="extra")
+    second = await shop.world.open_checkout("ada", plan="extra")
+    assert first.id == second.id
 
 
 async def test_end_with_the_period_keeps_everything_until_then(shop: Subscribers) -> None:
@@ -295,46 +244,6 @@ async def test_year_paid_may_bring_all_at_once(shop: Subscribers) -> None:
     assert await shop.balance(payment.customer_id) == 600
 
 
-async def test_whole_coupon_gives_the_allowance(shop: Subscribers) -> None:
-    v1 = shop.world.stripe.v1
-    coupon = v1.coupons.create({"percent_off": 100, "duration": "forever", "id": "FREE"})
-    payment = await shop.subscribe("ada", "basic", coupon=coupon.id, card=None)
-    await shop.world.pay(payment)
-    await shop.hear()
-    assert ((await shop.world.payment(payment)).status, payment.amount_minor) == ("completed", 0)
-    assert await shop.balance(payment.customer_id) == 20
-    await shop.advance(days=32)
-    assert await shop.balance(payment.customer_id) == 20
-
-
-async def test_refunded_invoice_takes_its_allowance_back(shop: Subscribers) -> None:
-    payment = await shop.subscribe("ada", "basic")
-    customer = payment.customer_id
-    await refund(shop, payment, 750)
-    assert await shop.balance(customer) == 10
-    await refund(shop, await shop.world.payment(payment))
-    assert await shop.balance(customer) == 0
-    await shop.hear()
-    assert (await shop.pools(customer))["owed"] == 0
-
-
-async def test_refund_of_a_used_allowance_is_owed(shop: Subscribers) -> None:
-    payment = await shop.subscribe("ada", "basic")
-    await use(shop, payment.customer_id, 15)
-    await refund(shop, payment)
-    pools = await shop.pools(payment.customer_id)
-    assert (pools["plan"], pools["owed"]) == (0, 15)
-
-
-async def test_refund_of_a_period_that_is_over_takes_no_unused_credits(shop: Subscribers) -> None:
-    payment = await shop.subscribe("ada", "basic")
-    await use(shop, payment.customer_id, 5)
-    await shop.advance(days=32)
-    await refund(shop, payment)
-    pools = await shop.pools(payment.customer_id)
-    assert (pools["plan"], pools["owed"]) == (20, 5)
-
-
 async def test_seats_count_for_allowance_and_limit(shop: Subscribers) -> None:
     payment = await shop.subscribe("ada", "team", quantity=3)
     customer = payment.customer_id
@@ -416,13 +325,3 @@ async def test_subscription_of_a_stranger_waits_for_its_owner(shop: Subscribers)
     v1.subscriptions.create(wanted)
     await shop.hear()
     assert await opened_cases(shop) == ["unmatched"]
-
-
-async def test_lost_messages_are_made_good_by_asking(shop: Subscribers) -> None:
-    shop.way = lambda _events: []
-    payment = await shop.subscribe("ada", "basic")
-    await shop.advance(hours=1)
-    assert await shop.balance(payment.customer_id) == 20
-    await shop.advance(days=33)
-    assert [i.status for i in await shop.invoices(payment.customer_id)] == ["paid", "paid"]
-    assert await shop.balance(payment.customer_id) == 20

@@ -74,6 +74,7 @@ FAULTS = {
     " from subscriptions s) x",
     "features_end_with_the_subscription": "update subscriptions set status = 'canceled',"
     " ended_at = now()",
+    "what_lives_is_asked_about": "delete from timers",
     "changes_are_followed": "insert into subscription_changes (customer_id, subscription_id, kind,"
     " reference, requested_by, created_at) select customer_id, id, 'cancel', gen_random_uuid(),"
     " 'ada', now() from subscriptions",

@@ -16,6 +16,7 @@ from bursar.billing.subscriptions.rows import Invoice, Subscription
 from bursar.providers.recurring import InvoiceLine
 
 MONTHS = 12
+SECOND = timedelta(seconds=1)
 LONG = timedelta(days=45)
 """A period longer than this is a year's, which may bring its allowance month by month."""
 
@@ -34,6 +35,8 @@ class Due:
     payment_id: int | None
     paid_at: datetime
     rollover: int
+    credited: bool = False
+    """Whether a part of its time was credited back: then less than all is due."""
 
     @property
     def name(self) -> str:
@@ -41,17 +44,48 @@ class Due:
         return f"{self.ends_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+@dataclass(slots=True)
+class _Paid:
+    """A line that was paid: the price of a period, or of the rest of one.
+
+    `until` is from when on it was credited back, by a later change.
+    """
+
+    line: InvoiceLine
+    invoice: Invoice
+    until: datetime | None = None
+
+
 def reckon(row: Subscription, invoices: Sequence[Invoice], terms: Mapping[str, Terms]) -> list[Due]:
     """All that was paid for, in the order of periods; of one period each rise is one of them."""
-    found: list[Due] = []
-    for invoice in sorted(invoices, key=lambda invoice: (invoice.created_at, invoice.id)):
-        if invoice.status != "paid":
-            continue
-        for line in invoice.lines:
-            plan = terms.get(line.price_id or "")
-            if plan is not None and plan.credits and _pays(row, line):
-                found += _due(plan, line, invoice)
+    lines = [
+        (line, invoice)
+        for invoice in invoices
+        if invoice.status == "paid"
+        for line in invoice.lines
+        if line.price_id in terms and terms[line.price_id].credits
+    ]
+    lines.sort(key=lambda pair: pair[0].period_start)
+    paid = [_Paid(line, invoice) for line, invoice in lines if _pays(row, line)]
+    for line, _ in lines:
+        if line.proration and line.amount_minor < 0:
+            _credit(paid, line)
+    found = [due for one in paid for due in _due(terms[one.line.price_id or ""], one)]
     return sorted(found, key=lambda due: (due.ends_at, due.target))
+
+
+def _credit(paid: Sequence[_Paid], credit: InvoiceLine) -> None:
+    """Note from when on a line was credited back: the latest of that price that runs then."""
+    for one in reversed(paid):
+        line = one.line
+        same = (line.price_id, line.quantity, line.period_end)
+        if (
+            one.until is None
+            and same == (credit.price_id, credit.quantity, credit.period_end)
+            and line.period_start <= credit.period_start
+        ):
+            one.until = credit.period_start
+            return
 
 
 def _pays(row: Subscription, line: InvoiceLine) -> bool:
@@ -61,30 +95,41 @@ def _pays(row: Subscription, line: InvoiceLine) -> bool:
     """
     if line.amount_minor < 0 or line.quantity < 1 or line.period_end <= line.period_start:
         return False
-    trial = row.trial_end is not None and line.period_end <= row.trial_end
+    # A trial that was ended early ended before its line does.
+    trial = row.trial_end is not None and line.period_start < row.trial_end
     return line.amount_minor > 0 or (not trial and not line.proration)
 
 
-def _due(plan: Terms, line: InvoiceLine, invoice: Invoice) -> Iterator[Due]:
-    def due(starts_at: datetime, ends_at: datetime) -> Due:
-        return Due(
-            unit=plan.unit,
-            starts_at=starts_at,
-            ends_at=ends_at,
-            target=plan.credits * line.quantity,
-            payment_id=invoice.payment_id,
-            paid_at=invoice.paid_at or invoice.created_at,
-            rollover=plan.rollover,
-        )
+def _due(plan: Terms, paid: _Paid) -> Iterator[Due]:
+    line, invoice = paid.line, paid.invoice
+
+    def due(starts_at: datetime, ends_at: datetime) -> Iterator[Due]:
+        target = plan.credits * line.quantity
+        if paid.until is not None and paid.until < ends_at:
+            kept = max(timedelta(), paid.until - starts_at)
+            target = (
+                target * int(kept.total_seconds()) // int((ends_at - starts_at).total_seconds())
+            )
+        if paid.until is None or paid.until > starts_at:
+            yield Due(
+                unit=plan.unit,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                target=target,
+                payment_id=invoice.payment_id,
+                paid_at=invoice.paid_at or invoice.created_at,
+                rollover=plan.rollover,
+                credited=paid.until is not None,
+            )
 
     if plan.yearly_credits == "once" or line.period_end - line.period_start <= LONG:
-        yield due(line.period_start, line.period_end)
+        yield from due(line.period_start, line.period_end)
         return
     starts_at = line.period_start
     for left in reversed(range(MONTHS)):
         ends_at = months_before(line.period_end, left)
         if ends_at > starts_at:
-            yield due(starts_at, ends_at)
+            yield from due(starts_at, ends_at)
             starts_at = ends_at
 
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bursar.billing import allowances, entitlements, payments
+from bursar.billing import allowances, cases, entitlements, payments
 from bursar.billing.allowances import Allowance, Closing, Period, Rollover
-from bursar.billing.catalog_plans import Terms
 from bursar.billing.entitlements import Grant, Source
 from bursar.billing.rights import Right
 from bursar.billing.rules import Rules
@@ -51,7 +50,8 @@ async def follow(conn: Connection, read: Sequence[Read], *, at: datetime, rules:
         paid = dues.reckon(one.row, one.invoices, one.terms)
         await _try(conn, one, at=at)
         await _allow(conn, one.row, paid, at=at, rules=rules)
-        await _entitle(conn, one.row, one.plan, at=at, rules=rules)
+        await _entitle(conn, one, at=at, rules=rules)
+        await _paid_too_late(conn, one, at=at)
         await _look_again(conn, one, paid, at=at)
         await _press(conn, one, at=at, rules=rules)
 
@@ -106,10 +106,14 @@ async def _allow(
             ends_at=ends_at if due.ends_at == current.ends_at else due.ends_at,
             payment_id=due.payment_id,
         )
-        if due.ends_at <= at and due.ends_at != current.ends_at:
+        if due.ends_at <= due.paid_at and due.ends_at != current.ends_at:
             # Paid for when the period was over: it comes with the one that runs.
             allowance = replace(allowance, into=_period(row, current), ends_at=ends_at)
         await allowances.grant(conn, [allowance], at=at)
+    for due in [due for due in greatest if due.ends_at > at]:
+        if any(one.credited and one.ends_at == due.ends_at for one in begun):
+            target = Allowance(period=_period(row, due), target=due.target, ends_at=due.ends_at)
+            await allowances.lower(conn, target, at=at)
     await allowances.extend(conn, [_period(row, current)], ends_at=ends_at, at=at)
     over = [due for due in greatest if due.starts_at < current.starts_at]
     closings = [
@@ -166,14 +170,50 @@ def _period(row: Subscription, due: Due) -> Period:
     return Period(row.customer_id, due.unit, row.subscription_id, due.name)
 
 
-async def _entitle(
-    conn: Connection, row: Subscription, plan: Terms | None, *, at: datetime, rules: Rules
-) -> None:
+async def _paid_too_late(conn: Connection, one: Read, *, at: datetime) -> None:
+    """Have a person look at money that came when its subscription had ended: it brings nothing."""
+    row, ended_at = one.row, one.row.ended_at
+    late = [
+        invoice
+        for invoice in one.invoices
+        if invoice.status == "paid" and invoice.paid_minor and invoice.reason in ("create", "cycle")
+        if ended_at is not None and invoice.paid_at is not None and invoice.paid_at > ended_at
+    ]
+    openings = [
+        cases.Opening(
+            kind="review",
+            reference=f"invoice:{invoice.provider}:{invoice.invoice_id}",
+            customer_id=row.customer_id,
+            payment_id=invoice.payment_id,
+            amount_minor=invoice.paid_minor,
+            currency=invoice.currency,
+            summary="An invoice was paid after its subscription had ended. It brought nothing: "
+            "refund it, or give what it was paid for by hand.",
+            detail={"subscription_id": row.subscription_id, "invoice_id": invoice.invoice_id},
+        )
+        for invoice in late
+    ]
+    await cases.open_cases(conn, openings, at=at)
+
+
+def _is_unpaid(one: Read, at: datetime) -> bool:
+    """Whether the period that runs was never to be paid: its invoice is void, as in a pause."""
+    final = [invoice for invoice in one.invoices if invoice.status != "draft"]
+    # One of a change alone says nothing of the period.
+    periods = [i for i in final if any(not line.proration for line in i.lines)]
+    newest = periods[-1] if periods else None
+    if newest is None or newest.status not in ("void", "uncollectible"):
+        return False
+    return any(line.period_end > at for line in newest.lines)
+
+
+async def _entitle(conn: Connection, one: Read, *, at: datetime, rules: Rules) -> None:
     """Give the features of its plan while it runs; while it owes, for a grace."""
+    row, plan = one.row, one.plan
     source = Source(row.customer_id, "plan", f"subscription:{row.id}")
     owed_until = row.past_due_at + rules.grace if row.past_due_at else None
     over = row.status not in RUNNING or (owed_until is not None and owed_until <= at)
-    if plan is None or over:
+    if plan is None or over or _is_unpaid(one, at):
         await entitlements.end(conn, [source], at=min(at, row.ended_at or at))
         return
     ends = [end for end in (row.cancel_at, owed_until) if end is not None]

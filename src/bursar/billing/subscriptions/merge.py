@@ -84,12 +84,11 @@ async def merge(
         terms = await catalog_plans.list_terms(conn, fact.provider, [*_prices(fact), *known])
         row = await _put(conn, fact, before, whose, terms, at=at)
         earlier = {i.invoice_id: i for i in await rows.list_invoices(conn, row)}
-        plan = terms.get(row.price_id)
         news = [told for told in fact.invoices if _is_news(told, earlier.get(told.invoice_id))]
         for invoice in news:
             await rows.put_invoice(conn, row, invoice, number=fact.read)
         merged.facts.extend(
-            await _bill(conn, replace(fact, invoices=tuple(news)), row, earlier, plan=plan, at=at)
+            await _bill(conn, replace(fact, invoices=tuple(news)), row, earlier, terms=terms, at=at)
         )
         invoices = await rows.list_invoices(conn, row)
         terms |= await catalog_plans.list_terms(conn, fact.provider, _lines(invoices))
@@ -198,17 +197,20 @@ async def _bill(
     row: Subscription,
     earlier: dict[str, Invoice],
     *,
-    plan: Terms | None,
+    terms: dict[str, Terms],
     at: datetime,
 ) -> list[PaymentFacts]:
     """See to the payments of these invoices, and say what they tell of them."""
     stored = {invoice.invoice_id: invoice for invoice in await rows.list_invoices(conn, row)}
     facts: list[PaymentFacts] = []
+    plan = terms.get(row.price_id)
     for told in fact.invoices:
         invoice = stored[told.invoice_id]
         if told.status == "draft" or invoice.read_number > fact.read:
             continue
-        payment = await _payment(conn, row, invoice, plan=plan, at=at)
+        # What an invoice is of, its lines say; the subscription may be of another plan by now.
+        named = [terms[i] for i in (line.price_id or "" for line in told.lines) if i in terms]
+        payment = await _payment(conn, row, invoice, plan=named[-1] if named else plan, at=at)
         if payment is None:
             continue
         if invoice.payment_id is None:

@@ -138,7 +138,7 @@ INVARIANTS = (
             group by p.customer_id, p.id
             ) x
         ) y
-        where taken > due or taken < least(due, given - ended)
+        where taken > due or taken < due - ended
         """,
     ),
     Invariant(

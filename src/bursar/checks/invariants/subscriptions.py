@@ -10,12 +10,14 @@ INVARIANTS = (
         "A period of a subscription brought the greatest allowance that was paid for, once.",
         """
         select c.cause_id, sum(p.amount) as given,
-            max(substr(c.purpose, length('grant:') + 1)::bigint) as greatest
+            max(split_part(c.purpose, ':', 2)::bigint) as greatest
         from ledger_causes c
         join ledger_postings p on p.customer_id = c.customer_id and p.id = c.posting_id
-        where c.kind = 'allowance' and c.purpose like 'grant:%'
+        where c.kind = 'allowance' and (c.purpose like 'grant:%' or c.purpose like 'back:%')
         group by c.cause_id
-        having sum(p.amount) <> max(substr(c.purpose, length('grant:') + 1)::bigint)
+        having sum(p.amount) > max(split_part(c.purpose, ':', 2)::bigint)
+            or (sum(p.amount) < max(split_part(c.purpose, ':', 2)::bigint)
+                and bool_and(c.purpose not like 'back:%'))
         """,
     ),
     Invariant(
@@ -66,6 +68,16 @@ INVARIANTS = (
             and e.source_kind = 'plan' and e.source = 'subscription:' || s.id
         where s.status = 'canceled' and s.ended_at is not null
             and (e.ends_at is null or e.ends_at > s.ended_at)
+        """,
+    ),
+    Invariant(
+        "what_lives_is_asked_about",
+        "A subscription that has not ended has a timer at which the provider is asked about it.",
+        """
+        select s.customer_id, s.id, s.subscription_id, s.status from subscriptions s
+        where s.status <> 'canceled' and not exists (
+            select from timers t where t.kind = 'subscription.check'
+                and t.reference = s.provider || ':' || s.subscription_id)
         """,
     ),
     Invariant(

@@ -1,8 +1,8 @@
 -- Subscriptions and their invoices, as the provider has them, and what people ask of them.
 
 -- Each question to a provider about how a subscription stands has a number, taken before it is
--- asked from the sequence that numbers what is received: whatever came in under a lower number is in
--- the answer. Of two answers that of the higher number counts.
+-- asked, from the sequence that numbers what is received: whatever came in under a lower number is
+-- in the answer. Of two answers that of the higher number counts.
 
 -- A subscription as it was last read. `plan` is the catalogue's, null for a price that is not ours;
 -- `period_end` is when the present period ends; of a `plan_group` a customer has one that lives.

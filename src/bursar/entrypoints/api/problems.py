@@ -42,6 +42,7 @@ STATUSES: Mapping[type[errors.Error], int] = {
     errors.Misconfigured: 500,
     errors.ProviderUnavailable: 503,
     errors.ProviderRejected: 502,
+    errors.ProviderCardDeclined: 402,
     errors.ProviderUnknown: 504,
 }
 

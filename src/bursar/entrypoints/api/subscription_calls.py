@@ -92,6 +92,9 @@ def _wanted(
     kind: Kind,
     asked: ChangeRequest | PreviewAsked | None,
 ) -> Wanted:
+    if asked is not None and asked.proration == "none":
+        # Another plan for nothing until the next period is the shop's to give.
+        caller.actor.require("service", "admin")
     return Wanted(
         customer_id=row.customer_id,
         subscription_id=row.id,

@@ -79,4 +79,6 @@ def _name_failure(error: stripe.StripeError) -> errors.Error:
         if param == "customer":
             return errors.ProviderCustomerMissing()
         return NoSuchObject(f"Stripe: {reason}")
+    if isinstance(error, stripe.CardError):
+        return errors.ProviderCardDeclined(f"Stripe: {reason}")
     return errors.ProviderRejected(f"Stripe refused the request: {reason}")

@@ -93,8 +93,19 @@ class Changes(Subscriptions):
         elif kind == "resume" and subscriptions.ends_by_date(body):
             await self._update(f"{reference}-date", subscription_id, {"cancel_at": ""})
         else:
-            await self._update(reference, subscription_id, STEPS[kind])
+            params = STEPS[kind]
+            if kind == "unpause" and await self._is_skipped(subscription_id):
+                # The pause went over a renewal: going on begins a period, which is paid now.
+                params = {**params, "billing_cycle_anchor": "now", "proration_behavior": "none"}
+            await self._update(reference, subscription_id, params)
         return await self._get_subscription(subscription_id)
+
+    async def _is_skipped(self, subscription_id: str) -> bool:
+        """Whether the period that runs has an invoice that a pause made void."""
+        listed = await calls.call(
+            self._client.v1.invoices.list_async({"subscription": subscription_id, "limit": 1})
+        )
+        return bool(listed.data) and listed.data[0].status == "void"
 
     async def _update(self, reference: str, subscription_id: str, params: dict[str, Any]) -> None:
         await calls.call(

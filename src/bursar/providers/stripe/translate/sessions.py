@@ -20,8 +20,10 @@ def completed(session: Object, at: datetime) -> Facts:
     if status not in ("paid", "no_payment_required"):
         raise Unusable("payload_unparseable", f"payment_status {status!r}"[:80])
     # What was captured is the intent's to say: of an order captured in part, the session's total
-    # is still the whole. One that begins a subscription has no intent and is never captured so.
-    captured = None if session.get("payment_intent") else fields.minor(session.get("amount_total"))
+    # is still the whole. Of one that begins a subscription it is the invoice's.
+    told_elsewhere = session.get("payment_intent") or session.get("subscription")
+    total = fields.minor(session.get("amount_total"))
+    captured = None if told_elsewhere and total else total
     return _session(session, at, state="completed", captured_minor=captured)
 
 
