@@ -36,7 +36,7 @@ class Due:
     paid_at: datetime
     rollover: int
     credited: bool = False
-    """Whether a part of its time was credited back: then less than all is due."""
+    """Whether a part of its time was credited back: then less than all is due, or nothing."""
 
     @property
     def name(self) -> str:
@@ -63,7 +63,7 @@ def reckon(row: Subscription, invoices: Sequence[Invoice], terms: Mapping[str, T
         for invoice in invoices
         if invoice.status == "paid"
         for line in invoice.lines
-        if line.price_id in terms and terms[line.price_id].credits
+        if (plan := terms.get(line.price_id or "")) is not None and plan.credits
     ]
     lines.sort(key=lambda pair: pair[0].period_start)
     paid = [_Paid(line, invoice) for line, invoice in lines if _pays(row, line)]
@@ -103,33 +103,32 @@ def _pays(row: Subscription, line: InvoiceLine) -> bool:
 def _due(plan: Terms, paid: _Paid) -> Iterator[Due]:
     line, invoice = paid.line, paid.invoice
 
-    def due(starts_at: datetime, ends_at: datetime) -> Iterator[Due]:
+    def due(starts_at: datetime, ends_at: datetime) -> Due:
         target = plan.credits * line.quantity
         if paid.until is not None and paid.until < ends_at:
             kept = max(timedelta(), paid.until - starts_at)
             target = (
                 target * int(kept.total_seconds()) // int((ends_at - starts_at).total_seconds())
             )
-        if paid.until is None or paid.until > starts_at:
-            yield Due(
-                unit=plan.unit,
-                starts_at=starts_at,
-                ends_at=ends_at,
-                target=target,
-                payment_id=invoice.payment_id,
-                paid_at=invoice.paid_at or invoice.created_at,
-                rollover=plan.rollover,
-                credited=paid.until is not None,
-            )
+        return Due(
+            unit=plan.unit,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            target=target,
+            payment_id=invoice.payment_id,
+            paid_at=invoice.paid_at or invoice.created_at,
+            rollover=plan.rollover,
+            credited=paid.until is not None,
+        )
 
     if plan.yearly_credits == "once" or line.period_end - line.period_start <= LONG:
-        yield from due(line.period_start, line.period_end)
+        yield due(line.period_start, line.period_end)
         return
     starts_at = line.period_start
     for left in reversed(range(MONTHS)):
         ends_at = months_before(line.period_end, left)
         if ends_at > starts_at:
-            yield from due(starts_at, ends_at)
+            yield due(starts_at, ends_at)
             starts_at = ends_at
 
 

@@ -92,6 +92,8 @@ async def _allow(
     conn: Connection, row: Subscription, paid: Sequence[Due], *, at: datetime, rules: Rules
 ) -> None:
     """Post what was paid for beyond what was given, and end the periods that are over."""
+    credited = {(due.unit, due.ends_at) for due in paid if due.credited}
+    paid = [due for due in paid if due.target]
     begun = [due for due in paid if due.starts_at <= at]
     greatest = dues.periods(begun)
     if not greatest:
@@ -111,7 +113,7 @@ async def _allow(
             allowance = replace(allowance, into=_period(row, current), ends_at=ends_at)
         await allowances.grant(conn, [allowance], at=at)
     for due in [due for due in greatest if due.ends_at > at]:
-        if any(one.credited and one.ends_at == due.ends_at for one in begun):
+        if (due.unit, due.ends_at) in credited:
             target = Allowance(period=_period(row, due), target=due.target, ends_at=due.ends_at)
             await allowances.lower(conn, target, at=at)
     await allowances.extend(conn, [_period(row, current)], ends_at=ends_at, at=at)
@@ -241,7 +243,7 @@ async def _look_again(conn: Connection, one: Read, paid: Sequence[Due], *, at: d
         return
     expected = [
         row.period_end + AFTER_CHANGE,
-        *(due.starts_at for due in paid),
+        *(due.starts_at for due in paid if due.target),
         *(i.next_attempt_at + AFTER_CHANGE for i in one.invoices if i.next_attempt_at),
         *(moment + LOOK_SOON for moment in (row.cancel_at, row.resumes_at) if moment),
     ]
