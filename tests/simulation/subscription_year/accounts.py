@@ -42,7 +42,10 @@ class Pool:
 
 @dataclass
 class Line:
-    """What an invoice asks for; `plan` is None for a credit."""
+    """What an invoice asks for; a credit gives a part of another line back, `of`, from `start` on.
+
+    `until` is from when on this one was given back, once that was on an invoice that is paid.
+    """
 
     amount: int
     plan: Plan | None
@@ -50,6 +53,18 @@ class Line:
     start: int
     end: int
     proration: bool = False
+    of: Line | None = None
+    until: int | None = None
+
+    @property
+    def credits(self) -> int:
+        """The allowance that it pays for: less where a part of its time was given back."""
+        if self.plan is None or self.of is not None:
+            return 0
+        whole = self.plan.credits * self.quantity
+        if self.until is None:
+            return whole
+        return whole * (self.until - self.start) // (self.end - self.start)
 
     def left(self, at: int) -> Fraction:
         """How much of its time is left then."""
@@ -112,6 +127,10 @@ class Subscription:
     invoices: list[Invoice] = field(default_factory=list)
     moments: list[tuple[int, str]] = field(default_factory=list)
     owed_since: int | None = None
+    forgone_until: int = 0
+    """The end of a period that nobody was to pay: it has no features."""
+    balance: int = 0
+    """What the provider owes the customer, and takes off the next invoices."""
 
     @property
     def ended(self) -> bool:

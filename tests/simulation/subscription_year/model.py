@@ -79,28 +79,27 @@ class Model:
         return sub
 
     def change(self, who: str, wanted: dict[str, Any], at: int) -> None:
-        """Another plan or quantity from `at` on."""
-        sub = self.accounts[who].subscriptions[-1]
+        """Another plan or quantity from `at` on; fewer credits are always settled at once."""
+        account = self.accounts[who]
+        sub = account.subscriptions[-1]
+        before = sub.plan.credits * sub.quantity
         proration = wanted.get("proration", "create_prorations")
         if "plan" in wanted:
             sub.plan, sub.price = PLANS[wanted["plan"]], self.prices[wanted["plan"]]
         sub.quantity = wanted.get("quantity", sub.quantity)
         if proration == "none":
             return
-        lines = [
-            Line(-part(old.amount, old.left(at)), None, old.quantity, at, old.end, proration=True)
-            for old in sub.charges
-            if old.amount > 0
-        ]
+        lines = [_credit(old, at) for old in sub.charges if old.amount > 0]
         whole = sub.period_line
         amount = part(whole.amount, whole.left(at))
         lines.append(Line(amount, sub.plan, sub.quantity, at, sub.end, proration=True))
         sub.charges = [lines[-1]]
-        if proration == "always_invoice":
-            self._draw(sub, "update", lines, at)
+        sub.waiting += lines
+        if proration == "always_invoice" or sub.plan.credits * sub.quantity < before:
+            self._draw(sub, "update", sub.waiting, at)
+            sub.waiting = []
             self._collect(sub, at)
-        else:
-            sub.waiting += lines
+            account.owed += self._lower(sub)
 
     def steer(self, who: str, kind: str, at: int) -> None:
         """Cancel, cancel_now, resume, pause or unpause the latest subscription."""
@@ -150,7 +149,8 @@ class Model:
         for sub in self.accounts[who].subscriptions:
             runs = sub.status in ("trialing", "active", "past_due")
             late = sub.owed_since is not None and sub.owed_since + GRACE <= now
-            found |= sub.plan.features if runs and not late else set()
+            forgone = now < sub.forgone_until
+            found |= sub.plan.features if runs and not late and not forgone else set()
         return found
 
     def shown(self, who: str, now: int) -> dict[str, Any]:
@@ -189,14 +189,14 @@ class Model:
         sub.waiting = []
         if sub.status == "paused":
             invoice.status = "void"
-            sub.charges = []
+            sub.charges, sub.forgone_until = [], sub.end
         else:
             sub.moments.append((at + FINALIZED, "collect"))
 
     def _draw(self, sub: Subscription, reason: str, lines: list[Line], at: int) -> Invoice:
-        due = sum(line.amount - sub.discount(line, at) for line in lines)
-        assert due >= 0, "no script lets a credit be greater than what is due"
-        invoice = Invoice(reason, lines, due)
+        total = sum(line.amount - sub.discount(line, at) for line in lines) - sub.balance
+        sub.balance = max(0, -total)
+        invoice = Invoice(reason, lines, max(0, total))
         sub.invoices.append(invoice)
         if reason != "update":
             sub.charges = [line for line in lines if not line.proration]
@@ -221,20 +221,22 @@ class Model:
 
     def _allow(self, sub: Subscription, invoice: Invoice, at: int) -> None:
         """Give what was paid for: the greatest of each period, once."""
+        for line in invoice.lines:
+            if line.of is not None:
+                line.of.until = line.start
         # The new period's line first: what is paid late for one that is over goes into it.
         for line in sorted(invoice.lines, key=lambda line: -line.end):
-            if line.plan is None:
+            if line.plan is None or line.of is not None:
                 continue
-            target = line.plan.credits * line.quantity
             if sub.months == 12 and not line.plan.at_once:
                 months = [months_later(line.end, -left) for left in reversed(range(12))]
                 starts = [line.start, *months[:-1]]
                 for start, end in zip(starts, months, strict=True):
-                    sub.months_due.append((start, end, target, invoice))
+                    sub.months_due.append((start, end, line.credits, invoice))
                     sub.moments.append((start, "month"))
                 self._month(sub, at)
             else:
-                self._raise(sub, line.end, target, invoice, at)
+                self._raise(sub, line.end, _paid_for(sub, line.end), invoice, at)
 
     def _month(self, sub: Subscription, at: int) -> None:
         for one in [one for one in sub.months_due if one[0] <= at and not sub.ended]:
@@ -260,6 +262,15 @@ class Model:
             pool.left += more
             invoice.brought.append((pool, more))
         self._move_end(sub, at)
+
+    def _lower(self, sub: Subscription) -> int:
+        """Take back what the running period got and was credited since; returns what is owed."""
+        pool, target = sub.pools[sub.end], _paid_for(sub, sub.end)
+        over = max(0, sub.got[sub.end] - target)
+        sub.got[sub.end] -= over
+        there = min(pool.left, over)
+        pool.left -= there
+        return over - there
 
     def _move_end(self, sub: Subscription, at: int) -> None:
         """When the latest allowance ends: with its period, and later while more is to come."""
@@ -290,3 +301,15 @@ class Model:
         there = min(pool.left, take)
         pool.left -= there
         account.owed += take - there
+
+
+def _credit(old: Line, at: int) -> Line:
+    """What is left of a charge, given back."""
+    back = -part(old.amount, old.left(at))
+    return Line(back, old.plan, old.quantity, at, old.end, proration=True, of=old)
+
+
+def _paid_for(sub: Subscription, end: int) -> int:
+    """The greatest allowance that was paid for in the period of that end."""
+    paid = [line for invoice in sub.invoices if invoice.status == "paid" for line in invoice.lines]
+    return max((line.credits for line in paid if line.end == end), default=0)

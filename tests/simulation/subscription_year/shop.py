@@ -207,7 +207,8 @@ class Shop:
             wanted = {**self.model.shown(who, now), "other": {}}
             found = await self.shown(who)
             wrong = {key: (found[key], wanted[key]) for key in wanted if found[key] != wanted[key]}
-            assert wrong == {}, f"{who}, found and wanted, at {stop.at if stop else 'the end'}"
+            at = stop.at if stop else "the end"
+            assert wrong == {}, f"{who} at {at}: found and wanted are {wrong}"
         async with self.subscribers.world.wiring.db.connection() as conn:
             waiting = await cases.list_cases(conn, state="open", before=None, limit=100)
         assert [(case.kind, case.summary) for case in waiting] == []
