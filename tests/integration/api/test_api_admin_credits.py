@@ -204,9 +204,9 @@ async def test_killed_while_an_end_is_written_it_is_written_once(
     db: Database, database_url: str, admin: Person, ada: Person
 ) -> None:
     settings = make_settings(database_url, port=free_port(), public_url="", sandbox=True)
-    soon = (SystemClock().now() + timedelta(seconds=3)).isoformat()
     async with httpx.AsyncClient(base_url=settings.own_url, timeout=30) as client:
         with serving(settings, crash_at="credits.after_expiry") as dying:
+            soon = (SystemClock().now() + timedelta(seconds=3)).isoformat()
             given = await post(client, admin, GRANTS, {**WELL, "expires_at": soon})
             assert given.json()["balance"] == 50
             assert await asyncio.to_thread(dying.wait, 30) == -signal.SIGKILL

@@ -101,16 +101,28 @@ class Model:
             self._collect(sub, at)
             account.owed += self._lower(sub)
 
-    def steer(self, who: str, kind: str, at: int) -> None:
+    def steer(self, who: str, wanted: dict[str, Any], at: int) -> None:
         """Cancel, cancel_now, resume, pause or unpause the latest subscription."""
-        sub = self.accounts[who].subscriptions[-1]
+        sub, kind = self.accounts[who].subscriptions[-1], wanted["kind"]
         if kind in ("cancel", "resume"):
             sub.cancels = kind == "cancel" and not sub.ended
         elif kind == "cancel_now":
             self._end(sub)
         else:
             sub.status = "paused" if kind == "pause" else "active"
+        if kind == "unpause" and wanted["at"] == "shop" and at < sub.forgone_until:
+            self._begin_anew(sub, at)
         self._move_end(sub, at)
+
+    def _begin_anew(self, sub: Subscription, at: int) -> None:
+        """Go on after a pause that went over a renewal: a period begins, and is paid."""
+        sub.forgone_until = 0
+        sub.anchor = sub.start = at
+        sub.end = months_later(at, sub.months)
+        sub.moments.append((sub.end, "renew"))
+        sub.charges = [sub.period_line]
+        self._draw(sub, "update", sub.charges, at)
+        self._collect(sub, at)
 
     def raise_price(self) -> None:
         """The plan `saver` costs more from now on; who has it pays on as before."""

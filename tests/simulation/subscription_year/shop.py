@@ -31,6 +31,7 @@ AT_PROVIDER: dict[str, dict[str, Any]] = {
     "unpause": {"pause_collection": ""},
 }
 HOUR = 3600
+MINUTE = 60
 
 
 @dataclass
@@ -120,7 +121,11 @@ class Shop:
             self.v1.subscriptions.cancel(row.subscription_id)
         else:
             self.v1.subscriptions.update(row.subscription_id, AT_PROVIDER[kind])
-        self.model.steer(act.who, kind, self.now)
+        theirs = self.v1.subscriptions.retrieve(row.subscription_id)
+        # Where a period begins anew, it does so at a second that only the provider knows.
+        began = theirs.billing_cycle_anchor
+        just_now = 0 <= self.now - began < MINUTE
+        self.model.steer(act.who, act.wanted, began if just_now else self.now)
 
     async def _card(self, act: Act) -> None:
         await self.subscribers.use_card(self.customers[act.who], act.wanted["method"])
